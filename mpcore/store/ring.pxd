@@ -1,0 +1,38 @@
+"""A byte ring addressed by stream offset, made of chunks from a shared pool: memory is used only where bytes are."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+
+cdef enum:
+    RING_CHUNK_SIZE = 65536
+
+
+cdef struct chunk_pool_t:      # owner: Engine
+    uint8_t **free_chunks      # stack of chunks not in use
+    uint32_t free_count
+    uint32_t allocated         # chunks taken from the system so far
+    uint32_t limit             # most chunks ever allocated
+    uint32_t in_use
+    uint64_t refused           # requests that found the limit reached
+
+
+cdef struct ring_t:            # owner: a connection; zero is an empty ring without pool
+    chunk_pool_t *pool
+    uint8_t **chunks           # slot (offset / RING_CHUNK_SIZE) % slots
+    uint32_t slots             # power of two
+    uint64_t head              # first offset still held
+    uint64_t limit             # bytes of span that the ring may cover: slots * RING_CHUNK_SIZE
+
+
+cdef int pool_init(chunk_pool_t *pool, uint32_t limit) noexcept nogil       # 0, or -1 when memory is short
+cdef void pool_clear(chunk_pool_t *pool) noexcept nogil                     # frees the free chunks
+# `span_bytes` (rounded up to chunks, a power of two of them) is the distance from head that can be written.
+cdef int ring_init(ring_t *ring, chunk_pool_t *pool, uint64_t span_bytes, uint64_t head) noexcept nogil
+cdef void ring_clear(ring_t *ring) noexcept nogil                           # returns every chunk to the pool
+# Copies `size` bytes to `offset`; 0, or -1 when it lies outside [head, head + limit) or the pool is exhausted.
+cdef int ring_write(ring_t *ring, uint64_t offset, const uint8_t *data, uint32_t size) noexcept nogil
+# Pointers to the `size` bytes at `offset` (size <= RING_CHUNK_SIZE): fills one or two pieces, returns how many; 0 if not held.
+cdef int ring_pieces(const ring_t *ring, uint64_t offset, uint32_t size,
+                     const uint8_t **piece, uint32_t *piece_size) noexcept nogil
+# Forgets everything before `head`, giving whole chunks back.
+cdef void ring_release(ring_t *ring, uint64_t head) noexcept nogil

@@ -1,0 +1,40 @@
+"""Build the compiled modules: pyx/a/b.pyx becomes mpcore.a.b, with its header in mpcore/a/b.pxd."""
+
+import os
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("MPCORE_DEBUG") == "1"
+DIRECTIVES = {
+    "language_level": 3,
+    "binding": True,
+    "embedsignature": False,
+    "boundscheck": DEBUG,
+    "wraparound": False,
+    "initializedcheck": DEBUG,
+    "nonecheck": DEBUG,
+    "cdivision": True,
+    "freethreading_compatible": True,
+}
+FLAGS = ["-UNDEBUG", "-O1", "-g"] if DEBUG else ["-O3", "-g0"]
+
+
+def extension(path: Path) -> Extension:
+    """Return the extension whose body is `path`, named after its place below pyx/."""
+    name = ".".join(("mpcore", *path.relative_to("pyx").with_suffix("").parts))
+    flags = [*FLAGS, "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter"]
+    return Extension(name, [str(path)], include_dirs=["."], extra_compile_args=flags)
+
+
+sources = sorted(Path("pyx").rglob("*.pyx"))
+setup(
+    ext_modules=cythonize(
+        [extension(path) for path in sources],
+        include_path=[".", "pyx"],
+        compiler_directives=DIRECTIVES,
+        build_dir="build/cython",
+        nthreads=int(os.environ.get("MPCORE_BUILD_JOBS", os.cpu_count() or 1)),
+    ),
+)
