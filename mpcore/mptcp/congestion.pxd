@@ -1,0 +1,18 @@
+"""Congestion control: what a subflow's window does on acknowledgement and on loss."""
+
+from libc.stdint cimport uint64_t
+
+from mpcore.mptcp.types cimport conn_t, subflow_t
+
+
+cdef enum:
+    CONGESTION_RENO = 0    # RFC 5681 on each subflow alone
+    CONGESTION_LIA = 1     # coupled increase (RFC 6356)
+    INITIAL_SEGMENTS = 10  # RFC 6928 §2
+
+
+# `acked` bytes were newly acknowledged outside fast recovery, while `flight` bytes were out.
+cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight) noexcept nogil
+# Slow start threshold after a loss with `flight` bytes out, at least two segments (RFC 5681 §3.1 equation 4).
+cdef uint64_t congestion_ssthresh(const subflow_t *subflow, uint64_t flight) noexcept nogil
+cdef void congestion_init(subflow_t *subflow) noexcept nogil

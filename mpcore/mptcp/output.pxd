@@ -1,0 +1,31 @@
+"""Packets that the data plane makes: segments and ACKs for subflows, and the peer's part towards the host's socket."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
+
+
+cdef enum:
+    EMIT_OK = 0
+    EMIT_FULL = -1         # the port's transmit queue is full: try again after the driver drained it
+    EMIT_GONE = -2         # the bytes are no longer held
+
+
+# A data segment or FIN of the subflow; its record says what.
+cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, const segment_t *segment) noexcept nogil
+# A pure ACK with DATA_ACK and SACK; in SF_PRE_ESTABLISHED and before MP_CAPABLE is confirmed, the handshake's third ACK.
+cdef int emit_ack(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+# A pure ACK that carries one given option (ADD_ADDR, MP_PRIO, …) in place of DSS.
+cdef int emit_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const uint8_t *option, uint32_t size) noexcept nogil
+# DATA_FIN alone (RFC 8684 §3.3.3).
+cdef int emit_data_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+# RST with MP_TCPRST `reason`, and MP_FASTCLOSE when asked for.
+cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason, int fastclose) noexcept nogil
+# An out-of-window segment that makes the peer answer with an ACK and its window (RFC 9293 §3.8.6.1).
+cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+
+# Received data [offset, offset + size), size <= INJECT_MAX, or a pure ACK when size is 0; `flags` adds TCP_FIN or TCP_PSH.
+cdef int inject(plane_t *plane, conn_t *conn, uint64_t offset, uint32_t size, uint8_t flags) noexcept nogil
+cdef int inject_reset(plane_t *plane, conn_t *conn) noexcept nogil
+# Clock for timestamps, in milliseconds since `zero_ns`.
+cdef uint32_t clock_ms(const plane_t *plane, long long zero_ns) noexcept nogil

@@ -1,0 +1,25 @@
+"""The connection's two data streams: what is stored, acknowledged, reinjected and freed."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+
+from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
+
+
+cdef enum:
+    STORE_OK = 0
+    STORE_REFUSED = -1         # no memory or no reordering node: the subflow must not acknowledge it
+
+
+# Received data at `offset` (any order, overlap allowed, first copy wins) brought by `subflow`.
+cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
+                      int subflow) noexcept nogil
+# The peer's DATA_ACK as an offset that is <= what was sent.
+cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil
+# Frees what every live subflow and the peer have acknowledged (RFC 8684 §3.3.6).
+cdef void stream_free(conn_t *conn) noexcept nogil
+# Hands everything unacknowledged of the subflow to the others.
+cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end, uint8_t origin) noexcept nogil
+# Takes up to `size` bytes that `subflow` should carry again: fills *offset, returns the size, 0 when there is nothing for it.
+cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset) noexcept nogil
+cdef int stream_only_subflow(const conn_t *conn, const subflow_t *subflow) noexcept nogil

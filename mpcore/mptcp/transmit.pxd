@@ -1,0 +1,11 @@
+"""What a connection sends: repairs first, then data for other subflows, then new data (pull model)."""
+
+from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
+
+
+# Sends all that windows allow; 1 when a full transmit queue stopped it.
+cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil
+# Sends a segment of the flight again; EMIT_… status.
+cdef int transmit_again(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil
+# The subflow best suited for a control message, or NULL.
+cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil

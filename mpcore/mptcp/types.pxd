@@ -1,0 +1,343 @@
+"""State that the data plane touches: connections, subflows, segments, and what they share (header only).
+
+Offsets: a *data offset* counts stream bytes from 0 (DSN = IDSN + 1 + offset); a *subflow offset* is the relative subflow
+sequence number of RFC 8684 §3.3.1 (SYN = 0, first byte = 1). Both are 64 bits wide and never wrap; the wire's 32-bit numbers
+are unwrapped next to the last known value. Times are nanoseconds of the caller's clock; NEVER is a timer that is off.
+"""
+
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from mpcore.store.counters cimport COUNTER_COUNT
+from mpcore.store.packet cimport PORT_MAX, transmit_queue_t
+from mpcore.store.reorder cimport reorder_t, span_t
+from mpcore.store.ring cimport chunk_pool_t, ring_t
+
+
+cdef enum:
+    SUBFLOW_MAX = 16           # subflow slots of a connection, dead ones not yet reused included
+    OOO_MAX = 32               # out-of-order ranges a subflow keeps; a segment that needs one more is not acknowledged
+    MAP_MAX = 16               # mappings a subflow remembers for segments that do not carry theirs
+    SACK_CACHE = 4
+    INJECT_MAX = 32000         # payload of one packet to the host: its buffer then fits 32 KiB of kernel memory
+    OPTION_ROOM = 28           # what DSS needs beyond the host's own options; taken off the MSS it is told
+
+    ROLE_CLIENT = 0
+    ROLE_SERVER = 1
+
+    # subflow_t.state
+    SF_FREE = 0
+    SF_PRE_ESTABLISHED = 1     # third ACK with MP_JOIN sent, fourth awaited (RFC 8684 §3.2)
+    SF_ESTABLISHED = 2
+    SF_FIN_WAIT_1 = 3
+    SF_FIN_WAIT_2 = 4
+    SF_CLOSING = 5
+    SF_CLOSE_WAIT = 6
+    SF_LAST_ACK = 7
+    SF_TIME_WAIT = 8
+    SF_CLOSED = 9
+
+    # segment_t.flags
+    SEG_SACKED = 0x01
+    SEG_LOST = 0x02            # presumed lost and not resent since
+    SEG_RESENT = 0x04          # sent more than once: no RTT sample (Karn)
+    SEG_FIN = 0x08             # the subflow's FIN
+    SEG_REINJECTED = 0x10      # its data was handed to other subflows
+    SEG_FOREIGN = 0x20         # carries data that another subflow carried before
+
+    # event_t.kind
+    EVENT_OPTION = 1           # bytes of one control option that arrived
+    EVENT_ESTABLISHED = 2      # first DSS seen: joins may start (RFC 8684 §3.2)
+    EVENT_FELL_BACK = 3        # value: FALLBACK_… reason
+    EVENT_SUBFLOW_ESTABLISHED = 4
+    EVENT_SUBFLOW_CLOSED = 5   # value: CLOSE_… reason
+    EVENT_CLOSED = 6           # the connection is gone; its handle is free
+
+    FALLBACK_NO_DSS = 1        # first packet after the handshake without MPTCP option (RFC 8684 §3.7)
+    FALLBACK_INFINITE = 2      # the peer's infinite mapping
+    FALLBACK_CHECKSUM = 3      # checksum failure on the only subflow
+
+    CLOSE_FIN = 0
+    CLOSE_RESET = 1            # RST received
+    CLOSE_TIMEOUT = 2          # too many retransmissions
+    CLOSE_REMOVED = 3          # address or policy
+    CLOSE_MIDDLEBOX = 4        # options stripped, mapping or checksum wrong
+    CLOSE_FASTCLOSE = 5
+
+    # MP_TCPRST reasons (RFC 8684 §3.6)
+    RST_UNSPECIFIED = 0
+    RST_MPTCP = 1
+    RST_RESOURCES = 2
+    RST_PROHIBITED = 3
+    RST_OUTSTANDING = 4
+    RST_PERFORMANCE = 5
+    RST_MIDDLEBOX = 6
+
+
+cdef extern from *:
+    """
+    #define MPCORE_NEVER INT64_MAX
+    """
+    const int64_t NEVER "MPCORE_NEVER"
+
+
+cdef struct segment_t:         # one segment sent on a subflow and not yet cumulatively acknowledged
+    uint64_t seq               # subflow offset of its first byte
+    uint64_t data              # data offset of its first byte
+    int64_t sent_ns            # last transmission
+    uint32_t size              # payload bytes; a FIN has 0 and takes one subflow number
+    uint8_t flags              # SEG_…
+
+
+cdef struct mapping_t:         # a DSS mapping remembered beyond the segment that carried it
+    uint64_t seq               # subflow offset
+    uint64_t data              # data offset
+    uint32_t size              # payload bytes; 0: slot free
+    uint32_t got               # bytes of it collected (checksum in use)
+    uint16_t data_len          # as on the wire, DATA_FIN included
+    uint16_t checksum
+    uint8_t *buffer            # chunk that collects the bytes until the checksum can be verified, or NULL
+
+
+cdef struct subflow_t:         # owner: conn_t
+    # identity
+    uint8_t state
+    uint8_t version            # 4 or 6
+    uint8_t index
+    uint8_t port               # transmit queue
+    uint8_t local_id
+    uint8_t remote_id
+    uint8_t backup             # set by either side (RFC 8684 §3.3.8)
+    uint8_t backup_local
+    uint8_t backup_remote
+    uint8_t local[16]
+    uint8_t remote[16]
+    uint16_t local_port
+    uint16_t remote_port
+    uint32_t isn_local
+    uint32_t isn_remote
+    uint8_t wscale_local       # shift of the windows we send
+    uint8_t wscale_remote      # shift of the windows we receive
+    uint8_t sack               # SACK permitted
+    uint8_t timestamps
+    uint32_t ts_local          # our TSval at ts_zero_ns
+    uint32_t ts_recent         # TSval to echo (RFC 7323 §4.3)
+    int64_t ts_zero_ns
+    uint32_t mss               # payload bytes of a full segment, all options allowed for
+    uint8_t join_hmac[20]      # third ACK of a join that we started
+    int64_t join_ns            # its retransmission
+    uint8_t join_tries
+    uint8_t close_reason
+    # sender (RFC 9293 §3.8, 6675, 8985, 6298)
+    uint64_t snd_una
+    uint64_t snd_nxt
+    segment_t *segments        # ring of snd_una … snd_nxt
+    uint32_t seg_first
+    uint32_t seg_count
+    uint32_t seg_mask          # capacity - 1
+    uint32_t lost_count        # segments with SEG_LOST
+    uint32_t sacked_count
+    uint32_t foreign_count     # segments whose data is not in order here (reinjections)
+    uint64_t inflight          # bytes sent, neither acknowledged, sacked nor presumed lost
+    uint64_t cwnd              # bytes
+    uint64_t ssthresh
+    uint64_t cwnd_acked        # bytes credited towards the next increase
+    uint64_t recovery_point    # loss recovery lasts until this is acknowledged
+    uint8_t recovering         # 1 fast recovery, 2 after a timeout
+    uint64_t prr_delivered     # RFC 6937
+    uint64_t prr_out
+    uint64_t prr_flight
+    uint64_t sack_cache[8]     # start, end of the blocks seen last: only what is new is walked
+    int64_t srtt_ns            # 0: no sample yet
+    int64_t rttvar_ns
+    int64_t min_rtt_ns
+    int64_t rto_ns
+    uint8_t backoff
+    uint8_t probed             # a tail loss probe is out
+    uint8_t suspect            # no answer since a timeout: last choice for new data
+    int64_t rack_ns            # send time of the latest sent segment known delivered (RFC 8985 §6.2)
+    int64_t rack_rtt_ns
+    uint64_t rack_end
+    uint64_t delivered_max     # highest offset delivered
+    uint8_t reordered          # reordering was seen on this path
+    uint8_t dup_acks           # without SACK only
+    int64_t reorder_ns         # deadline at which RACK looks again
+    int64_t rto_at_ns
+    int64_t probe_at_ns        # tail loss probe
+    int64_t wait_ns            # end of TIME_WAIT
+    # receiver
+    uint64_t rcv_nxt
+    uint64_t rcv_max           # right edge ever offered, as subflow offset
+    span_t ooo[32]             # sorted, disjoint
+    uint32_t ooo_count
+    uint32_t ooo_last          # index of the range that grew last: first SACK block (RFC 2018 §4)
+    mapping_t maps[16]
+    uint32_t map_next
+    uint64_t fin_seq           # subflow offset of the peer's FIN, valid with fin_seen
+    uint8_t fin_seen
+    uint8_t fin_sent
+    uint8_t dss_seen           # an MPTCP option arrived after the handshake
+    uint8_t ack_now            # owes the peer an ACK
+    uint8_t unmapped           # segments refused for want of a mapping
+    uint32_t challenge_count   # RFC 5961 §7 budget used in this second
+    int64_t challenge_ns
+    int64_t last_rx_ns
+    uint64_t bytes_sent
+    uint64_t bytes_received
+
+
+cdef struct conn_t:            # owner: Engine
+    uint32_t id
+    uint8_t role
+    uint8_t version            # of the first subflow, and of what the host sees
+    uint8_t checksum           # DSS checksums in use
+    uint8_t dirty              # listed in plane_t.dirty
+    uint8_t pending            # listed in plane_t.pending
+    uint8_t established        # fully, in the sense of RFC 8684 §3.1
+    uint8_t capable_sent       # our third ACK of the handshake went out
+    uint8_t joined             # a second subflow was ever established: no fall back
+    uint8_t reinjected         # data was ever sent twice: no fall back
+    uint8_t aborted            # the peer ended it by MP_FASTCLOSE: the host and the other subflows get a RST
+    uint8_t gone               # to be freed when its packet is done
+    uint8_t scheduler
+    uint8_t congestion
+    uint8_t capable_flags
+    uint64_t key_local
+    uint64_t key_remote
+    uint64_t idsn_local
+    uint64_t idsn_remote
+    # the host's socket: packets towards it look as if the peer had sent them
+    uint8_t host_local[16]     # the socket's own address
+    uint8_t host_remote[16]
+    uint16_t host_local_port
+    uint16_t host_remote_port
+    uint32_t host_isn          # the socket's ISN
+    uint32_t peer_isn          # the ISN that the socket knows the peer by
+    uint8_t host_wscale        # shift of windows in the socket's packets
+    uint8_t peer_wscale        # shift of windows in packets to the socket
+    uint8_t host_timestamps
+    uint8_t host_ack_now       # owes the socket an ACK
+    uint8_t host_fin           # the socket closed: DATA_FIN at tx_fin
+    uint8_t host_fin_acked     # … and was told that the peer has it
+    uint8_t host_dup_acks
+    uint32_t host_ts_recent
+    uint32_t peer_ts_zero      # TSval towards the socket at ts_zero_ns
+    int64_t ts_zero_ns
+    uint32_t host_mss
+    # send direction: host -> network
+    ring_t tx_ring
+    uint64_t tx_una            # DATA_ACKed
+    uint64_t tx_nxt            # first data offset never mapped
+    uint64_t tx_end            # end of what the host has given
+    uint64_t tx_fin            # data offset of DATA_FIN, valid with host_fin
+    uint64_t tx_window         # right edge that the peer allows
+    uint64_t host_window       # right edge told to the host
+    uint8_t fin_sent           # DATA_FIN sent
+    uint8_t fin_acked
+    uint8_t fin_tries
+    int64_t fin_ns             # its retransmission
+    int64_t data_rto_ns        # data-level retransmission (RFC 8684 §3.3.6)
+    uint8_t data_backoff
+    int64_t persist_ns         # window probe
+    uint8_t persist_tries
+    span_t *reinject           # ranges for other subflows, oldest first; start == end: empty
+    uint8_t *reinject_from     # subflow that sent the range before
+    uint32_t reinject_count
+    uint32_t reinject_capacity
+    # receive direction: network -> host
+    ring_t rx_ring
+    reorder_t *reorder
+    uint64_t rx_nxt            # contiguous data
+    uint64_t rx_injected       # given to the host
+    uint64_t rx_acked          # acknowledged by the host: DATA_ACK
+    uint64_t rx_edge           # right edge the host allows
+    uint64_t rx_advertised     # right edge told to the peer
+    uint64_t rx_fin            # data offset of the peer's DATA_FIN, valid with rx_fin_seen
+    uint8_t rx_fin_seen
+    uint8_t rx_fin_injected
+    uint8_t rx_fin_acked       # by the host
+    uint8_t data_ack_now       # DATA_ACK or window moved since last sent
+    uint8_t last_rx            # subflow that brought data last
+    int64_t host_rto_ns        # re-injection towards the host
+    uint8_t host_backoff
+    int64_t close_ns           # end of a connection without subflow
+    # subflows
+    subflow_t *subflows[16]
+    uint8_t rr_next            # round robin position
+    uint64_t bytes_sent
+    uint64_t bytes_received
+
+
+cdef struct event_t:
+    uint8_t kind
+    uint8_t subflow
+    uint8_t size               # of data
+    uint8_t pad
+    uint32_t conn
+    uint32_t value
+    uint8_t data[40]
+
+
+cdef struct plane_t:           # what all connections of an engine share; owner: Engine
+    chunk_pool_t pool
+    transmit_queue_t queues[64]
+    uint64_t counters[COUNTER_COUNT]
+    event_t *events            # ring
+    uint32_t event_head
+    uint32_t event_tail
+    uint32_t event_mask
+    uint32_t *dirty            # connections with something to send
+    uint32_t dirty_count
+    uint32_t *pending          # connections that may owe ACKs
+    uint32_t pending_count
+    int64_t now_ns             # of the batch or timer being processed
+    uint32_t segment_limit     # most segments in flight on a subflow
+    uint64_t send_span         # bytes a send ring covers
+    uint64_t receive_span
+    uint32_t reorder_nodes
+    int reorder_algorithm
+    int64_t close_timeout_ns
+    int64_t time_wait_ns
+
+
+cdef inline uint64_t unwrap(uint32_t wire, uint32_t base, uint64_t near) noexcept nogil:
+    """Return the 64-bit offset from `base` whose low bits are `wire`, the one next to `near`."""
+    cdef uint32_t low = wire - base
+    return near + <uint64_t><int64_t><int32_t>(low - <uint32_t>near)
+
+
+cdef inline void count(plane_t *plane, int counter) noexcept nogil:
+    plane.counters[counter] += 1
+
+
+cdef inline void mark_dirty(plane_t *plane, conn_t *conn) noexcept nogil:
+    """List the connection for the pump; `dirty` has room for every connection."""
+    if not conn.dirty:
+        conn.dirty = 1
+        plane.dirty[plane.dirty_count] = conn.id
+        plane.dirty_count += 1
+
+
+cdef inline event_t *new_event(plane_t *plane, conn_t *conn, int kind, int subflow, uint32_t value) noexcept nogil:
+    """Append an event; the engine stops taking packets before the ring is full."""
+    cdef event_t *event = &plane.events[plane.event_tail & plane.event_mask]
+    plane.event_tail += 1
+    event.kind = <uint8_t>kind
+    event.subflow = <uint8_t>subflow
+    event.size = 0
+    event.conn = conn.id
+    event.value = value
+    return event
+
+
+cdef inline subflow_t *first_subflow(conn_t *conn) noexcept nogil:
+    return conn.subflows[0]
+
+
+cdef inline int can_carry(const subflow_t *subflow) noexcept nogil:
+    """True when new data may be sent on the subflow."""
+    return subflow != NULL and (subflow.state == SF_ESTABLISHED or subflow.state == SF_CLOSE_WAIT)
+
+
+cdef inline int is_live(const subflow_t *subflow) noexcept nogil:
+    """True from the third ACK to the end of the closing handshake."""
+    return subflow != NULL and SF_PRE_ESTABLISHED <= subflow.state <= SF_LAST_ACK

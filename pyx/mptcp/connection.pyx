@@ -1,0 +1,311 @@
+"""A connection's data plane.
+
+The host's socket is the connection level: its sequence numbers are the data sequence numbers, its ACK is the DATA_ACK and its
+window the connection's window; it is told that the peer has what the peer has DATA_ACKed.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport free
+
+from mpcore.mptcp.output cimport EMIT_FULL, EMIT_OK, emit_ack, emit_reset, inject, inject_reset
+from mpcore.mptcp.stream cimport stream_free
+from mpcore.mptcp.subflow cimport subflow_close, subflow_finish
+from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
+from mpcore.mptcp.transmit cimport transmit_data
+from mpcore.mptcp.types cimport (
+    CLOSE_FASTCLOSE,
+    INJECT_MAX,
+    NEVER,
+    ROLE_CLIENT,
+    RST_UNSPECIFIED,
+    SF_TIME_WAIT,
+    SUBFLOW_MAX,
+    conn_t,
+    count,
+    is_live,
+    mark_dirty,
+    plane_t,
+    subflow_t,
+    unwrap,
+)
+from mpcore.store.counters cimport COUNTER_HOST_RETRANSMIT, COUNTER_MEMORY_REFUSED, COUNTER_OUT_OF_WINDOW
+from mpcore.store.reorder cimport reorder_empty, reorder_free
+from mpcore.store.ring cimport ring_clear, ring_init, ring_release, ring_trim, ring_write
+from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_PSH, TCP_RST, TCP_SYN, tcp_t
+
+
+cdef enum:
+    HOST_DUP_ACKS = 3
+
+
+cdef int64_t HOST_RTO_NS = 200000000
+
+
+cdef int connection_init(plane_t *plane, conn_t *conn) noexcept nogil:
+    if ring_init(&conn.tx_ring, &plane.pool, plane.send_span, 0) < 0:
+        return -1
+    if ring_init(&conn.rx_ring, &plane.pool, plane.receive_span, 0) < 0:
+        ring_clear(&conn.tx_ring)
+        return -1
+    conn.fin_ns = conn.data_rto_ns = conn.persist_ns = conn.host_rto_ns = conn.close_ns = NEVER
+    return 0
+
+
+cdef void connection_clear(plane_t *plane, conn_t *conn) noexcept nogil:
+    ring_clear(&conn.tx_ring)
+    ring_clear(&conn.rx_ring)
+    reorder_free(conn.reorder)
+    conn.reorder = NULL
+    free(conn.reinject)
+    free(conn.reinject_from)
+    conn.reinject = NULL
+    conn.reinject_from = NULL
+    conn.reinject_count = conn.reinject_capacity = 0
+
+
+# --- from the host
+
+cdef void host_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil:
+    if conn.rx_fin_injected and offset == conn.rx_fin + 1:
+        offset = conn.rx_fin
+        if not conn.rx_fin_acked:
+            conn.rx_fin_acked = 1
+            conn.data_ack_now = 1
+    if offset > conn.rx_injected:
+        return
+    if offset > conn.rx_acked:
+        conn.rx_acked = offset
+        conn.host_dup_acks = 0
+        conn.host_backoff = 0
+        conn.data_ack_now = 1
+        ring_release(&conn.rx_ring, offset)
+        # an idle connection keeps no chunk
+        if offset == conn.rx_nxt and (conn.reorder == NULL or reorder_empty(conn.reorder)):
+            ring_trim(&conn.rx_ring)
+    conn.host_rto_ns = NEVER
+    if conn.rx_acked < conn.rx_injected or (conn.rx_fin_injected and not conn.rx_fin_acked):
+        conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << conn.host_backoff)
+
+
+cdef void host_input_ack(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
+    cdef uint64_t offset = unwrap(tcp.ack, conn.peer_isn + 1, conn.rx_acked)
+    cdef uint64_t edge = conn.rx_acked
+    cdef uint64_t before = conn.rx_acked
+    host_acked(plane, conn, offset)
+    edge = conn.rx_acked + (<uint64_t>tcp.window << conn.host_wscale)
+    if edge > conn.rx_edge:
+        # the peer is told at once only when it may be waiting for room (RFC 9293 §3.8.6.2.2)
+        if conn.rx_advertised < conn.rx_nxt + 4 * conn.host_mss:
+            conn.data_ack_now = 1
+        conn.rx_edge = edge
+    elif tcp.payload_size == 0 and offset == before and before < conn.rx_injected and not tcp.flags & TCP_FIN:
+        if conn.host_dup_acks < 255:
+            conn.host_dup_acks += 1
+        if conn.host_dup_acks == HOST_DUP_ACKS:
+            conn.rx_injected = conn.rx_acked
+
+
+cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
+    """Take the socket's bytes into the send ring; what it repeats, it repeats because our ACK is late."""
+    cdef uint64_t offset = unwrap(tcp.seq, conn.host_isn + 1, conn.tx_end)
+    cdef uint64_t end = offset + tcp.payload_size
+    cdef uint32_t old = 0
+    if offset > conn.tx_end or (conn.host_fin and end > conn.tx_fin):
+        conn.host_ack_now = 1
+        if tcp.payload_size:
+            count(plane, COUNTER_OUT_OF_WINDOW)
+        return
+    if end <= conn.tx_end:
+        if tcp.payload_size:
+            count(plane, COUNTER_HOST_RETRANSMIT)
+        if tcp.payload_size or offset < conn.tx_end:
+            conn.host_ack_now = 1
+    else:
+        old = <uint32_t>(conn.tx_end - offset)
+        if ring_write(&conn.tx_ring, conn.tx_end, tcp.payload + old, tcp.payload_size - old) < 0:
+            count(plane, COUNTER_MEMORY_REFUSED)
+            conn.host_ack_now = 1
+            return
+        conn.tx_end = end
+        conn.bytes_sent += tcp.payload_size - old
+    if tcp.flags & TCP_FIN and end == conn.tx_end:
+        if conn.host_fin:
+            conn.host_ack_now = 1
+        conn.host_fin = 1
+        conn.tx_fin = conn.tx_end
+
+
+cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
+    cdef subflow_t *first = conn.subflows[0]
+    mark_dirty(plane, conn)
+    if tcp.flags & TCP_SYN:
+        if tcp.flags & TCP_ACK:
+            conn.host_ack_now = 1
+            return HOST_CONSUMED
+        return HOST_ANEW
+    if tcp.flags & TCP_RST:
+        connection_abort(plane, conn, 0, 1)
+        return HOST_CONSUMED
+    if tcp.has & TCP_HAS_TIMESTAMP:
+        conn.host_ts_recent = tcp.ts_val
+    if tcp.flags & TCP_ACK:
+        host_input_ack(plane, conn, tcp)
+    host_input_data(plane, conn, tcp)
+    # its first ACK ends the handshake towards the peer too
+    if conn.role == ROLE_CLIENT and not conn.capable_sent and is_live(first):
+        emit_ack(plane, conn, first)
+    return HOST_CONSUMED
+
+
+# --- towards the host
+
+cdef int pump_host(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Inject what is in order; 1 when the transmit queue is full."""
+    cdef uint64_t left
+    cdef uint32_t size
+    while conn.rx_injected < conn.rx_nxt:
+        left = conn.rx_nxt - conn.rx_injected
+        size = <uint32_t>(left if left < INJECT_MAX else INJECT_MAX)
+        if inject(plane, conn, conn.rx_injected, size, TCP_PSH if size == left else 0) != EMIT_OK:
+            return 1
+        conn.rx_injected += size
+        if conn.host_rto_ns == NEVER:
+            conn.host_rto_ns = plane.now_ns + HOST_RTO_NS
+    if conn.rx_fin_seen and not conn.rx_fin_injected and conn.rx_injected == conn.rx_fin:
+        if inject(plane, conn, conn.rx_fin, 0, TCP_FIN) != EMIT_OK:
+            return 1
+        conn.rx_fin_injected = 1
+        if conn.host_rto_ns == NEVER:
+            conn.host_rto_ns = plane.now_ns + HOST_RTO_NS
+    return 0
+
+
+cdef void ack_host(plane_t *plane, conn_t *conn) noexcept nogil:
+    inject(plane, conn, conn.rx_injected + (1 if conn.rx_fin_injected else 0), 0, 0)
+
+
+# --- end
+
+cdef int is_complete(const conn_t *conn) noexcept nogil:
+    """Both streams are closed and acknowledged (RFC 8684 §3.3.3)."""
+    return conn.fin_acked and conn.rx_fin_acked
+
+
+cdef void close_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if is_live(conn.subflows[i]):
+            subflow_finish(plane, conn, conn.subflows[i])
+
+
+cdef int has_subflow(const conn_t *conn) noexcept nogil:
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if is_live(conn.subflows[i]) or (conn.subflows[i] != NULL and conn.subflows[i].state == SF_TIME_WAIT):
+            return 1
+    return 0
+
+
+cdef void check_end(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Without a subflow a finished connection is over, another one waits for a new path (RFC 8684 §3.4)."""
+    if has_subflow(conn):
+        conn.close_ns = NEVER
+    elif is_complete(conn):
+        conn.gone = 1
+    elif conn.close_ns == NEVER:
+        conn.close_ns = plane.now_ns + plane.close_timeout_ns
+
+
+cdef void connection_abort(plane_t *plane, conn_t *conn, int tell_host, int tell_peer) noexcept nogil:
+    cdef subflow_t *subflow
+    cdef int i
+    if tell_host:
+        inject_reset(plane, conn)
+    for i in range(SUBFLOW_MAX):
+        subflow = conn.subflows[i]
+        if is_live(subflow):
+            emit_reset(plane, conn, subflow, RST_UNSPECIFIED, tell_peer)
+            subflow_close(plane, conn, subflow, CLOSE_FASTCLOSE)
+    conn.gone = 1
+
+
+# --- due
+
+cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef int full
+    if conn.gone:
+        return 0
+    if conn.aborted:
+        connection_abort(plane, conn, 1, 0)
+        return 0
+    full = pump_host(plane, conn)
+    full |= transmit_data(plane, conn)
+    if is_complete(conn):
+        close_subflows(plane, conn)
+    stream_free(conn)
+    if conn.tx_ring.head == conn.tx_end and conn.tx_end == conn.tx_una:
+        ring_trim(&conn.tx_ring)
+    check_end(plane, conn)
+    return full
+
+
+cdef void connection_flush(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef subflow_t *subflow
+    cdef int i
+    if conn.gone:
+        return
+    for i in range(SUBFLOW_MAX):
+        subflow = conn.subflows[i]
+        if subflow != NULL and subflow.ack_now and (is_live(subflow) or subflow.state == SF_TIME_WAIT):
+            emit_ack(plane, conn, subflow)
+    if conn.data_ack_now:
+        flush_data_ack(plane, conn)
+    if conn.host_ack_now:
+        ack_host(plane, conn)
+
+
+cdef void flush_data_ack(plane_t *plane, conn_t *conn) noexcept nogil:
+    """DATA_ACK moved and no segment carried it: on the subflow that brought the data, else on any."""
+    cdef subflow_t *subflow = conn.subflows[conn.last_rx]
+    cdef int i = 0
+    while not is_live(subflow) and i < SUBFLOW_MAX:
+        subflow = conn.subflows[i]
+        i += 1
+    if is_live(subflow):
+        emit_ack(plane, conn, subflow)
+
+
+# --- timers
+
+cdef void host_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    """The socket did not acknowledge what was injected: give it again."""
+    conn.rx_injected = conn.rx_acked
+    conn.rx_fin_injected = conn.rx_fin_acked
+    if conn.host_backoff < 8:
+        conn.host_backoff += 1
+    conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << conn.host_backoff)
+
+
+cdef void connection_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if conn.subflows[i] != NULL:
+            subflow_timeout(plane, conn, conn.subflows[i])
+    if conn.host_rto_ns <= plane.now_ns:
+        host_timeout(plane, conn)
+    timers_of_stream(plane, conn)
+    if conn.close_ns <= plane.now_ns:
+        connection_abort(plane, conn, 1, 0)
+    mark_dirty(plane, conn)
+
+
+cdef int64_t connection_deadline(const conn_t *conn) noexcept nogil:
+    cdef int64_t deadline = min(min(conn.fin_ns, conn.data_rto_ns), min(conn.persist_ns, conn.host_rto_ns))
+    cdef int64_t other
+    cdef int i
+    deadline = min(deadline, conn.close_ns)
+    for i in range(SUBFLOW_MAX):
+        if conn.subflows[i] != NULL:
+            other = subflow_deadline(conn.subflows[i])
+            deadline = min(deadline, other)
+    return deadline

@@ -1,0 +1,522 @@
+"""A segment that arrived on a subflow.
+
+The order is TCP's (RFC 9293 §3.10.7.4 with RFC 5961): window, timestamps, RST, SYN, ACK; only then are MPTCP options obeyed
+(RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and last the data.
+"""
+
+from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.string cimport memcpy, memmove
+
+from mpcore.mptcp.mapping cimport (
+    MAP_CORRUPT,
+    MAP_INFINITE,
+    MAP_INVALID,
+    MAP_NONE,
+    MAP_OK,
+    MAP_REFUSED,
+    mapping_deliver,
+    mapping_find,
+    mapping_surrender,
+)
+from mpcore.mptcp.output cimport emit_option
+from mpcore.mptcp.sender cimport sender_ack
+from mpcore.mptcp.stream cimport stream_acked, stream_only_subflow
+from mpcore.mptcp.subflow cimport (
+    SF_IN_FIN,
+    SF_IN_FIN_ACKED,
+    SF_IN_FOURTH_ACK,
+    subflow_close,
+    subflow_finish,
+    subflow_reset,
+    subflow_step,
+)
+from mpcore.mptcp.types cimport (
+    CLOSE_FASTCLOSE,
+    CLOSE_FIN,
+    CLOSE_MIDDLEBOX,
+    CLOSE_RESET,
+    EVENT_ESTABLISHED,
+    EVENT_FELL_BACK,
+    EVENT_OPTION,
+    EVENT_SUBFLOW_ESTABLISHED,
+    FALLBACK_CHECKSUM,
+    FALLBACK_INFINITE,
+    FALLBACK_NO_DSS,
+    NEVER,
+    OOO_MAX,
+    ROLE_CLIENT,
+    RST_MIDDLEBOX,
+    RST_MPTCP,
+    SF_CLOSE_WAIT,
+    SF_CLOSED,
+    SF_PRE_ESTABLISHED,
+    conn_t,
+    count,
+    event_t,
+    mapping_t,
+    mark_dirty,
+    new_event,
+    plane_t,
+    span_t,
+    subflow_t,
+    unwrap,
+)
+from mpcore.store.counters cimport (
+    COUNTER_ACK_AHEAD,
+    COUNTER_DATA_ACK_AHEAD,
+    COUNTER_DSS_CORRUPTION_FALLBACK,
+    COUNTER_DSS_CORRUPTION_RESET,
+    COUNTER_DSS_FALLBACK,
+    COUNTER_DSS_NO_MATCH_TCP,
+    COUNTER_FAIL_RX,
+    COUNTER_FAIL_TX,
+    COUNTER_FASTCLOSE_RX,
+    COUNTER_INFINITE_MAP_RX,
+    COUNTER_MALFORMED_OPTION,
+    COUNTER_MPCAPABLE_DATA_FALLBACK,
+    COUNTER_OUT_OF_WINDOW,
+    COUNTER_PAWS_DROPPED,
+    COUNTER_PRIO_RX,
+    COUNTER_RESET_IGNORED,
+    COUNTER_RST_RX,
+    COUNTER_SYN_IGNORED,
+    COUNTER_UNMAPPED_DATA,
+)
+from mpcore.wire.mptcp cimport (
+    DSS_ACK,
+    DSS_ACK64,
+    DSS_FIN,
+    DSS_MAP,
+    DSS_SEQ64,
+    MP_ADD_ADDR,
+    MP_CAPABLE,
+    MP_DSS,
+    MP_FAIL,
+    MP_FASTCLOSE,
+    MP_JOIN,
+    MP_PRIO,
+    MP_REMOVE_ADDR,
+    MP_TCPRST,
+    expand_data_seq,
+    mptcp_emit_fail,
+    mptcp_parse,
+    mptcp_t,
+)
+from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_RST, TCP_SYN, tcp_t
+
+
+cdef enum:
+    CHALLENGES = 10            # challenge ACKs a second and subflow (RFC 5961 §7)
+    SECOND_NS = 1000000000
+    UNMAPPED_MAX = 16          # unmapped segments before the subflow is given up (RFC 8684 §3.3.1)
+    REFUSED = -100             # take_payload: nothing may be acknowledged
+
+
+# --- TCP's checks
+
+cdef void challenge(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    """Owe an ACK that shows the true numbers, within the budget of RFC 5961 §7."""
+    if plane.now_ns - subflow.challenge_ns >= SECOND_NS:
+        subflow.challenge_ns = plane.now_ns
+        subflow.challenge_count = 0
+    if subflow.challenge_count < CHALLENGES:
+        subflow.challenge_count += 1
+        subflow.ack_now = 1
+
+
+cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq,
+                      const mptcp_t *options) noexcept nogil:
+    """RFC 5961 §3.2: only the exact next number resets; MP_FASTCLOSE on it ends the connection (RFC 8684 §3.5)."""
+    if seq != subflow.rcv_nxt:
+        count(plane, COUNTER_RESET_IGNORED)
+        if seq > subflow.rcv_nxt and seq <= subflow.rcv_max:
+            challenge(plane, subflow)
+        return
+    if options.seen >> MP_TCPRST & 1:
+        count(plane, COUNTER_RST_RX)
+    if options.seen >> MP_FASTCLOSE & 1 and options.fastclose_key == conn.key_local:
+        count(plane, COUNTER_FASTCLOSE_RX)
+        subflow_close(plane, conn, subflow, CLOSE_FASTCLOSE)
+        conn.aborted = 1
+        return
+    subflow_close(plane, conn, subflow, CLOSE_RESET)
+
+
+cdef void input_syn(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
+    """A repeated SYN/ACK shows that our third ACK was lost; any other SYN is challenged (RFC 5961 §4.2)."""
+    if tcp.flags & TCP_ACK and tcp.seq == subflow.isn_remote and subflow.rcv_nxt == 1:
+        subflow.ack_now = 1
+        return
+    count(plane, COUNTER_SYN_IGNORED)
+    challenge(plane, subflow)
+
+
+cdef int acceptable(plane_t *plane, subflow_t *subflow, const tcp_t *tcp, uint64_t seq) noexcept nogil:
+    """RFC 9293 §3.4 window test and RFC 7323 §5 PAWS; what fails is answered by an ACK."""
+    cdef uint64_t end = seq + tcp.payload_size + (1 if tcp.flags & TCP_FIN else 0)
+    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and <int32_t>(tcp.ts_val - subflow.ts_recent) < 0:
+        count(plane, COUNTER_PAWS_DROPPED)
+        subflow.ack_now = 1
+        return 0
+    if <int32_t>(<uint32_t>seq - <uint32_t>subflow.rcv_max) > 0:
+        count(plane, COUNTER_OUT_OF_WINDOW)
+        challenge(plane, subflow)
+        return 0
+    if end < subflow.rcv_nxt or (end == subflow.rcv_nxt and seq < end):
+        # old: its sender misses our ACK, or probes; a bare ACK overtaken by others is no reason to answer
+        if tcp.payload_size or tcp.flags & TCP_FIN or end + 1 == subflow.rcv_nxt:
+            subflow.ack_now = 1
+    return 1
+
+
+cdef int valid_ack(plane_t *plane, subflow_t *subflow, uint64_t ack) noexcept nogil:
+    """RFC 5961 §5.2."""
+    if ack > subflow.snd_nxt:
+        count(plane, COUNTER_ACK_AHEAD)
+        challenge(plane, subflow)
+        return 0
+    return 1
+
+
+# --- fall back
+
+cdef int may_fall_back(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """Plain TCP can go on only where both sequence spaces are still one (RFC 8684 §3.7)."""
+    return subflow.index == 0 and not conn.joined and not conn.reinjected and stream_only_subflow(conn, subflow)
+
+
+cdef int fall_back(plane_t *plane, conn_t *conn, subflow_t *subflow, uint32_t reason) noexcept nogil:
+    mapping_surrender(plane, conn, subflow)
+    new_event(plane, conn, EVENT_FELL_BACK, subflow.index, reason)
+    conn.gone = 1
+    mark_dirty(plane, conn)
+    return INPUT_FALL_BACK
+
+
+cdef int input_without_options(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """The first segment after the handshake has no MPTCP option: something on the path removes them."""
+    if may_fall_back(conn, subflow):
+        count(plane, COUNTER_MPCAPABLE_DATA_FALLBACK)
+        return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
+    subflow_reset(plane, conn, subflow, RST_MIDDLEBOX, CLOSE_MIDDLEBOX)
+    return INPUT_CONSUMED
+
+
+# --- MPTCP options
+
+cdef void establish(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
+    """Proof that the peer has our key, or that it has our MP_JOIN (RFC 8684 §3.1, §3.2)."""
+    cdef int proof = (options.seen >> MP_DSS & 1 and options.dss_flags & DSS_ACK) or options.seen >> MP_ADD_ADDR & 1
+    if not proof:
+        return
+    if subflow.index == 0 and conn.role == ROLE_CLIENT and not conn.established:
+        conn.established = 1
+        new_event(plane, conn, EVENT_ESTABLISHED, 0, 0)
+    if subflow.state == SF_PRE_ESTABLISHED and subflow_step(plane, subflow, SF_IN_FOURTH_ACK):
+        subflow.join_ns = NEVER
+        conn.joined = 1
+        new_event(plane, conn, EVENT_SUBFLOW_ESTABLISHED, subflow.index, 0)
+        mark_dirty(plane, conn)
+
+
+cdef void input_data_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp,
+                         const mptcp_t *options) noexcept nogil:
+    """DATA_ACK and the window that hangs on it (RFC 8684 §3.3.4)."""
+    cdef uint64_t base = conn.idsn_local + 1
+    cdef uint64_t ack = options.data_ack
+    cdef uint64_t offset, edge
+    if not options.dss_flags & DSS_ACK64:
+        ack = expand_data_seq(base + conn.tx_una, <uint32_t>ack)
+    offset = ack - base
+    if offset > conn.tx_nxt + (1 if conn.fin_sent else 0):
+        # an old one from before the stream's start wraps to a huge offset and ends here too
+        count(plane, COUNTER_DATA_ACK_AHEAD)
+        return
+    if offset > conn.tx_una or (conn.fin_sent and not conn.fin_acked):
+        stream_acked(plane, conn, offset)
+    edge = offset + (<uint64_t>tcp.window << subflow.wscale_remote)
+    if edge > conn.tx_window:
+        conn.tx_window = edge
+        conn.host_ack_now = 1
+        mark_dirty(plane, conn)
+
+
+cdef void input_data_fin(plane_t *plane, conn_t *conn, const tcp_t *tcp, const mptcp_t *options) noexcept nogil:
+    """Note where the peer's stream ends (RFC 8684 §3.3.3)."""
+    cdef uint64_t data_seq = options.data_seq
+    cdef uint64_t offset
+    if options.data_len == 0:
+        return
+    if not options.dss_flags & DSS_SEQ64:
+        data_seq = expand_data_seq(conn.idsn_remote + 1 + conn.rx_nxt, <uint32_t>data_seq)
+    offset = data_seq + options.data_len - 1 - (conn.idsn_remote + 1)
+    if conn.rx_fin_seen:
+        conn.data_ack_now = 1
+    elif offset - conn.rx_nxt <= conn.rx_ring.limit:
+        conn.rx_fin_seen = 1
+        conn.rx_fin = offset
+    mark_dirty(plane, conn)
+
+
+cdef void report_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, int index) noexcept nogil:
+    cdef event_t *event
+    if index < 0:
+        return
+    event = new_event(plane, conn, EVENT_OPTION, subflow.index, 0)
+    event.size = tcp.mptcp_size[index]
+    memcpy(event.data, tcp.mptcp[index], event.size)
+
+
+cdef int input_fail(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
+    """The peer saw a bad checksum (RFC 8684 §3.7): answer, and go on as plain TCP where that is possible."""
+    cdef uint8_t option[16]
+    count(plane, COUNTER_FAIL_RX)
+    if not may_fall_back(conn, subflow):
+        return INPUT_CONSUMED
+    emit_option(plane, conn, subflow, option, mptcp_emit_fail(option, conn.idsn_local + 1 + conn.tx_una))
+    count(plane, COUNTER_FAIL_TX)
+    return fall_back(plane, conn, subflow, FALLBACK_CHECKSUM)
+
+
+cdef int input_options(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp,
+                       const mptcp_t *options) noexcept nogil:
+    establish(plane, conn, subflow, options)
+    if options.seen >> MP_DSS & 1:
+        if options.dss_flags & DSS_ACK:
+            input_data_ack(plane, conn, subflow, tcp, options)
+        if options.dss_flags & DSS_MAP and options.dss_flags & DSS_FIN:
+            input_data_fin(plane, conn, tcp, options)
+    if options.seen >> MP_FASTCLOSE & 1 and options.fastclose_key == conn.key_local:
+        count(plane, COUNTER_FASTCLOSE_RX)
+        conn.aborted = 1
+        return INPUT_CONSUMED
+    if options.seen >> MP_PRIO & 1:
+        count(plane, COUNTER_PRIO_RX)
+        subflow.backup_remote = options.prio_backup
+        subflow.backup = subflow.backup_local or subflow.backup_remote
+        mark_dirty(plane, conn)
+    if options.seen >> MP_JOIN & 1 and options.join_size == 24:
+        # a repeated third ACK: the fourth was lost (RFC 8684 §3.2)
+        subflow.ack_now = 1
+    report_option(plane, conn, subflow, tcp, options.add_addr_index)
+    report_option(plane, conn, subflow, tcp, options.remove_addr_index)
+    if options.seen >> MP_FAIL & 1:
+        return input_fail(plane, conn, subflow, options)
+    return INPUT_CONSUMED
+
+
+# --- data
+
+cdef int ooo_insert(subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
+    """Add a received range beyond rcv_nxt; -1 when that would need more ranges than are kept."""
+    cdef uint32_t first = 0
+    cdef uint32_t last
+    cdef span_t *spans = subflow.ooo
+    while first < subflow.ooo_count and spans[first].end < start:
+        first += 1
+    last = first
+    while last < subflow.ooo_count and spans[last].start <= end:
+        last += 1
+    if first == last:
+        if subflow.ooo_count == OOO_MAX:
+            return -1
+        memmove(&spans[first + 1], &spans[first], (subflow.ooo_count - first) * sizeof(span_t))
+        spans[first].start = start
+        spans[first].end = end
+        subflow.ooo_count += 1
+    else:
+        spans[first].start = min(spans[first].start, start)
+        spans[first].end = max(spans[last - 1].end, end)
+        memmove(&spans[first + 1], &spans[last], (subflow.ooo_count - last) * sizeof(span_t))
+        subflow.ooo_count -= last - first - 1
+    subflow.ooo_last = first
+    return 0
+
+
+cdef void advance(subflow_t *subflow, uint64_t end) noexcept nogil:
+    """Move rcv_nxt to `end` and over the ranges that it meets."""
+    cdef uint32_t met = 0
+    subflow.rcv_nxt = end
+    while met < subflow.ooo_count and subflow.ooo[met].start <= subflow.rcv_nxt:
+        if subflow.ooo[met].end > subflow.rcv_nxt:
+            subflow.rcv_nxt = subflow.ooo[met].end
+        met += 1
+    if met:
+        subflow.ooo_count -= met
+        memmove(subflow.ooo, &subflow.ooo[met], subflow.ooo_count * sizeof(span_t))
+        subflow.ooo_last = 0
+
+
+cdef int deliver_gaps(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
+                      const uint8_t *data, uint64_t end) noexcept nogil:
+    """Deliver the parts of [seq, end) that the subflow has not received yet."""
+    cdef uint64_t cursor = seq
+    cdef uint64_t stop
+    cdef uint32_t i = 0
+    cdef int status
+    while cursor < end:
+        while i < subflow.ooo_count and subflow.ooo[i].end <= cursor:
+            i += 1
+        if i < subflow.ooo_count and subflow.ooo[i].start <= cursor:
+            cursor = subflow.ooo[i].end
+            continue
+        stop = end
+        if i < subflow.ooo_count and subflow.ooo[i].start < end:
+            stop = subflow.ooo[i].start
+        status = mapping_deliver(plane, conn, subflow, mapping, cursor, data + (cursor - seq),
+                                 <uint32_t>(stop - cursor))
+        if status != MAP_OK:
+            return status
+        cursor = stop
+    return MAP_OK
+
+
+cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
+                const uint8_t *data, uint32_t size) noexcept nogil:
+    """Deliver what is new of [seq, seq + size), all of it inside `mapping`, and count it as received."""
+    cdef uint64_t end = seq + size
+    cdef int status
+    if seq > subflow.rcv_nxt and subflow.ooo_count == OOO_MAX and seq > subflow.ooo[OOO_MAX - 1].end:
+        return MAP_REFUSED
+    status = deliver_gaps(plane, conn, subflow, mapping, seq, data, end)
+    if status != MAP_OK:
+        return status
+    if seq <= subflow.rcv_nxt:
+        advance(subflow, end)
+    elif ooo_insert(subflow, seq, end) < 0:
+        return MAP_REFUSED
+    subflow.bytes_received += size
+    return MAP_OK
+
+
+cdef int map_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, int status) noexcept nogil:
+    """What RFC 8684 §3.7 asks for when data cannot be placed or is corrupt."""
+    cdef uint8_t option[16]
+    if status == MAP_INFINITE:
+        count(plane, COUNTER_INFINITE_MAP_RX)
+        if may_fall_back(conn, subflow):
+            return fall_back(plane, conn, subflow, FALLBACK_INFINITE)
+    elif status == MAP_CORRUPT:
+        emit_option(plane, conn, subflow, option, mptcp_emit_fail(option, conn.idsn_remote + 1 + conn.rx_nxt))
+        count(plane, COUNTER_FAIL_TX)
+        if may_fall_back(conn, subflow):
+            count(plane, COUNTER_DSS_CORRUPTION_FALLBACK)
+            return fall_back(plane, conn, subflow, FALLBACK_CHECKSUM)
+        count(plane, COUNTER_DSS_CORRUPTION_RESET)
+    elif status == MAP_NONE:
+        count(plane, COUNTER_UNMAPPED_DATA)
+        if may_fall_back(conn, subflow) and conn.rx_nxt == 0:
+            return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
+        # not acknowledged, so that the peer repeats it with its mapping
+        subflow.unmapped += 1
+        if subflow.unmapped < UNMAPPED_MAX:
+            return INPUT_CONSUMED
+        if may_fall_back(conn, subflow):
+            count(plane, COUNTER_DSS_FALLBACK)
+            return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
+        subflow_reset(plane, conn, subflow, RST_MIDDLEBOX, CLOSE_MIDDLEBOX)
+        return INPUT_CONSUMED
+    elif status == MAP_REFUSED:
+        return INPUT_CONSUMED
+    else:
+        count(plane, COUNTER_DSS_NO_MATCH_TCP)
+    subflow_reset(plane, conn, subflow, RST_MPTCP, CLOSE_MIDDLEBOX)
+    return INPUT_CONSUMED
+
+
+cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t seq,
+                       const mptcp_t *options) noexcept nogil:
+    cdef const uint8_t *data = tcp.payload
+    cdef uint32_t size = tcp.payload_size
+    cdef uint32_t part
+    cdef mapping_t mapping
+    cdef int status
+    subflow.ack_now = 1
+    if seq < subflow.rcv_nxt:
+        if seq + size <= subflow.rcv_nxt:
+            return INPUT_CONSUMED
+        part = <uint32_t>(subflow.rcv_nxt - seq)
+        seq += part
+        data += part
+        size -= part
+    # a segment put together by a middlebox can span several mappings
+    while size:
+        status = mapping_find(plane, conn, subflow, options, seq, size, &mapping)
+        if status != MAP_OK:
+            return map_failure(plane, conn, subflow, status)
+        part = <uint32_t>min(<uint64_t>size, mapping.seq + mapping.size - seq)
+        status = accept(plane, conn, subflow, &mapping, seq, data, part)
+        if status != MAP_OK:
+            return map_failure(plane, conn, subflow, status)
+        seq += part
+        data += part
+        size -= part
+    subflow.unmapped = 0
+    return INPUT_CONSUMED
+
+
+cdef void input_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """The peer's FIN, once everything before it is here; it ends the subflow and not the stream (RFC 8684 §3.3.3)."""
+    if subflow.rcv_nxt != subflow.fin_seq:
+        return
+    subflow.rcv_nxt += 1
+    subflow.ack_now = 1
+    subflow_step(plane, subflow, SF_IN_FIN)
+    if subflow.state == SF_CLOSED:
+        subflow_close(plane, conn, subflow, CLOSE_FIN)
+    elif subflow.state == SF_CLOSE_WAIT and not stream_only_subflow(conn, subflow):
+        subflow_finish(plane, conn, subflow)
+
+
+cdef void input_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t ack) noexcept nogil:
+    sender_ack(plane, conn, subflow, ack, tcp)
+    if subflow.fin_sent and subflow.snd_una == subflow.snd_nxt:
+        subflow_step(plane, subflow, SF_IN_FIN_ACKED)
+        if subflow.state == SF_CLOSED:
+            subflow_close(plane, conn, subflow, CLOSE_FIN)
+
+
+cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t seq,
+                           uint64_t ack, const mptcp_t *options) noexcept nogil:
+    """What is left once TCP has accepted the segment."""
+    cdef int result
+    if not subflow.dss_seen and seq == subflow.rcv_nxt:
+        if options.seen == 0:
+            return input_without_options(plane, conn, subflow)
+        subflow.dss_seen = 1
+    result = input_options(plane, conn, subflow, tcp, options)
+    if result != INPUT_CONSUMED or conn.aborted:
+        return result
+    if ack >= subflow.snd_una:
+        input_ack(plane, conn, subflow, tcp, ack)
+    if tcp.payload_size and subflow.state != SF_CLOSED:
+        result = input_payload(plane, conn, subflow, tcp, seq, options)
+        if result != INPUT_CONSUMED:
+            return result
+    if tcp.flags & TCP_FIN and not subflow.fin_seen:
+        subflow.fin_seen = 1
+        subflow.fin_seq = seq + tcp.payload_size
+    if subflow.fin_seen and subflow.state != SF_CLOSED:
+        input_fin(plane, conn, subflow)
+    return INPUT_CONSUMED
+
+
+cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
+    cdef mptcp_t options
+    cdef uint64_t seq = unwrap(tcp.seq, subflow.isn_remote, subflow.rcv_nxt)
+    cdef uint64_t ack = unwrap(tcp.ack, subflow.isn_local, subflow.snd_una)
+    mark_dirty(plane, conn)
+    mptcp_parse(tcp, &options)
+    plane.counters[COUNTER_MALFORMED_OPTION] += options.ignored
+    if tcp.flags & TCP_RST:
+        input_reset(plane, conn, subflow, seq, &options)
+        return INPUT_CONSUMED
+    if tcp.flags & TCP_SYN:
+        input_syn(plane, conn, subflow, tcp)
+        return INPUT_CONSUMED
+    if not acceptable(plane, subflow, tcp, seq) or not tcp.flags & TCP_ACK or not valid_ack(plane, subflow, ack):
+        return INPUT_CONSUMED
+    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and seq <= subflow.rcv_nxt:
+        subflow.ts_recent = tcp.ts_val
+    subflow.last_rx_ns = plane.now_ns
+    return input_established(plane, conn, subflow, tcp, seq, ack, &options)

@@ -1,0 +1,387 @@
+"""Packets that the data plane makes, written straight into the transmit queues."""
+
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.string cimport memcpy
+
+from mpcore.mptcp.types cimport (
+    NEVER,
+    ROLE_CLIENT,
+    SEG_FIN,
+    SF_PRE_ESTABLISHED,
+    conn_t,
+    count,
+    plane_t,
+    segment_t,
+    subflow_t,
+)
+from mpcore.store.counters cimport (
+    COUNTER_FASTCLOSE_TX,
+    COUNTER_INJECTED_BYTES,
+    COUNTER_RST_TX,
+    COUNTER_TRANSMIT_FULL,
+    COUNTER_TRANSMIT_HOST,
+    COUNTER_TRANSMIT_NETWORK,
+)
+from mpcore.store.packet cimport PORT_HOST4, PORT_HOST6, transmit_queue_t, transmit_t
+from mpcore.store.ring cimport ring_pieces, ring_t
+from mpcore.wire.bits cimport store16, store32
+from mpcore.wire.checksum cimport checksum_dss, checksum_finish, sum_bytes, sum_join, sum_pseudo
+from mpcore.wire.ip cimport PROTOCOL_TCP, ip_emit
+from mpcore.wire.mptcp cimport (
+    DSS_ACK,
+    DSS_ACK64,
+    DSS_FIN,
+    DSS_MAP,
+    DSS_SEQ64,
+    mptcp_emit_capable_ack,
+    mptcp_emit_dss,
+    mptcp_emit_fastclose,
+    mptcp_emit_join_ack,
+    mptcp_emit_rst,
+)
+from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_OPTIONS_MAX, TCP_PSH, TCP_RST, tcp_emit
+
+
+cdef enum:
+    TTL = 64
+    OPTION_NOP = 1
+    OPTION_SACK = 5
+    OPTION_TIMESTAMP = 8
+    CHECKSUM_OFFSET = 16
+
+
+cdef struct frame_t:           # a packet being made: addresses, TCP fields and options
+    uint8_t version
+    uint8_t flags
+    uint8_t options_size
+    uint8_t pad
+    const uint8_t *src
+    const uint8_t *dst
+    uint16_t src_port
+    uint16_t dst_port
+    uint16_t window
+    uint32_t seq
+    uint32_t ack
+    uint32_t payload_size
+    uint32_t payload_sum
+    uint8_t options[64]
+
+
+cdef uint32_t clock_ms(const plane_t *plane, long long zero_ns) noexcept nogil:
+    return <uint32_t>((plane.now_ns - zero_ns) // 1000000)
+
+
+# --- assembling
+
+cdef transmit_t *begin(plane_t *plane, int port) noexcept nogil:
+    """Return the next free descriptor of the port, or NULL."""
+    cdef transmit_queue_t *queue = &plane.queues[port]
+    if queue.tail - queue.head > queue.mask:
+        count(plane, COUNTER_TRANSMIT_FULL)
+        return NULL
+    return &queue.slots[queue.tail & queue.mask]
+
+
+cdef int gather(ring_t *ring, transmit_t *slot, frame_t *frame, uint64_t offset, uint32_t size) noexcept nogil:
+    """Point the descriptor at the payload and sum it; -1 when the ring does not hold it."""
+    slot.piece_count = 0
+    frame.payload_size = size
+    frame.payload_sum = 0
+    if size == 0:
+        return 0
+    slot.piece_count = <uint16_t>ring_pieces(ring, offset, size, slot.piece, slot.piece_size)
+    if slot.piece_count == 0:
+        return -1
+    frame.payload_sum = sum_bytes(slot.piece[0], slot.piece_size[0])
+    if slot.piece_count == 2:
+        frame.payload_sum = sum_join(frame.payload_sum, slot.piece_size[0],
+                                     sum_bytes(slot.piece[1], slot.piece_size[1]))
+    return 0
+
+
+cdef void finish(plane_t *plane, int port, transmit_t *slot, const frame_t *frame) noexcept nogil:
+    """Write the headers, complete the TCP checksum from the payload's sum, and publish the descriptor."""
+    cdef uint32_t ip_size = 20 if frame.version == 4 else 40
+    cdef uint8_t *tcp = &slot.header[ip_size]
+    cdef uint32_t tcp_size
+    cdef uint32_t total
+    tcp_size = tcp_emit(tcp, frame.src_port, frame.dst_port, frame.seq, frame.ack, frame.flags, frame.window,
+                        frame.options, frame.options_size)
+    ip_emit(slot.header, frame.version, frame.src, frame.dst, PROTOCOL_TCP, TTL, 0, tcp_size + frame.payload_size)
+    total = sum_pseudo(frame.version, frame.src, frame.dst, PROTOCOL_TCP, tcp_size + frame.payload_size)
+    total = sum_join(total, 0, sum_bytes(tcp, tcp_size))
+    total = sum_join(total, 0, frame.payload_sum)
+    store16(tcp + CHECKSUM_OFFSET, checksum_finish(total))
+    slot.header_size = <uint16_t>(ip_size + tcp_size)
+    plane.queues[port].tail += 1
+
+
+cdef void add_timestamp(frame_t *frame, uint32_t value, uint32_t echo, int aligned) noexcept nogil:
+    cdef uint8_t *p = &frame.options[frame.options_size]
+    if aligned:
+        p[0] = p[1] = OPTION_NOP
+        p += 2
+        frame.options_size += 2
+    p[0] = OPTION_TIMESTAMP
+    p[1] = 10
+    store32(p + 2, value)
+    store32(p + 6, echo)
+    frame.options_size += 10
+
+
+# --- towards the network
+
+cdef uint16_t network_window(conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """One window for the connection, relative to DATA_ACK; its right edge never moves back (RFC 8684 §3.3.4)."""
+    cdef uint64_t edge = conn.rx_edge
+    cdef uint64_t window
+    if edge > conn.rx_ring.head + conn.rx_ring.limit:
+        edge = conn.rx_ring.head + conn.rx_ring.limit
+    if edge > conn.rx_advertised:
+        conn.rx_advertised = edge
+    window = conn.rx_advertised - conn.rx_acked
+    if subflow.rcv_nxt + window > subflow.rcv_max:
+        subflow.rcv_max = subflow.rcv_nxt + window
+    window >>= subflow.wscale_local
+    return <uint16_t>(window if window < 65535 else 65535)
+
+
+cdef void network_frame(plane_t *plane, conn_t *conn, subflow_t *subflow, frame_t *frame, uint8_t flags,
+                        uint64_t seq) noexcept nogil:
+    frame.version = subflow.version
+    frame.flags = flags
+    frame.options_size = 0
+    frame.src = subflow.local
+    frame.dst = subflow.remote
+    frame.src_port = subflow.local_port
+    frame.dst_port = subflow.remote_port
+    frame.window = network_window(conn, subflow)
+    frame.seq = subflow.isn_local + <uint32_t>seq
+    frame.ack = subflow.isn_remote + <uint32_t>subflow.rcv_nxt
+    frame.payload_size = 0
+    frame.payload_sum = 0
+
+
+cdef void network_timestamp(plane_t *plane, subflow_t *subflow, frame_t *frame, int aligned) noexcept nogil:
+    if subflow.timestamps:
+        add_timestamp(frame, subflow.ts_local + clock_ms(plane, subflow.ts_zero_ns), subflow.ts_recent, aligned)
+
+
+cdef uint64_t data_ack(const conn_t *conn) noexcept nogil:
+    """DATA_ACK: what the host's socket has acknowledged, its FIN included (RFC 8684 §3.3.2)."""
+    return conn.idsn_remote + 1 + conn.rx_acked + (1 if conn.rx_fin_acked else 0)
+
+
+cdef int wants_capable(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """True while key A must be repeated for want of proof that the peer has it (RFC 8684 §3.1)."""
+    return conn.role == ROLE_CLIENT and not conn.established and subflow.index == 0
+
+
+cdef void add_dss(const conn_t *conn, frame_t *frame, uint8_t flags, uint64_t data_seq, uint64_t subflow_seq,
+                  uint32_t data_len, uint32_t payload_sum) noexcept nogil:
+    cdef uint16_t checksum = 0
+    cdef int with_checksum = conn.checksum and flags & DSS_MAP
+    if with_checksum:
+        checksum = checksum_dss(data_seq, <uint32_t>subflow_seq, <uint16_t>data_len, payload_sum)
+    frame.options_size += mptcp_emit_dss(
+        &frame.options[frame.options_size], flags | DSS_ACK | DSS_ACK64, data_ack(conn), data_seq,
+        <uint32_t>subflow_seq, <uint16_t>data_len, with_checksum, checksum)
+
+
+cdef void add_mapping(const conn_t *conn, const subflow_t *subflow, const segment_t *segment,
+                      frame_t *frame) noexcept nogil:
+    """The segment's own mapping: MP_CAPABLE with data for the first one of a client (RFC 8684 §3.1), else DSS."""
+    cdef uint64_t data_seq = conn.idsn_local + 1 + segment.data
+    cdef uint16_t checksum = 0
+    if wants_capable(conn, subflow) and segment.seq == 1:
+        if conn.checksum:
+            checksum = checksum_dss(data_seq, 1, <uint16_t>segment.size, frame.payload_sum)
+        frame.options_size += mptcp_emit_capable_ack(
+            &frame.options[frame.options_size], conn.capable_flags, conn.key_local, conn.key_remote,
+            <int>segment.size, conn.checksum, checksum)
+    else:
+        add_dss(conn, frame, DSS_MAP | DSS_SEQ64, data_seq, segment.seq, segment.size, frame.payload_sum)
+
+
+cdef void acknowledged(conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """What goes out now carries the ACKs that were owed."""
+    subflow.ack_now = 0
+    conn.data_ack_now = 0
+
+
+cdef int send_frame(plane_t *plane, conn_t *conn, subflow_t *subflow, transmit_t *slot,
+                    const frame_t *frame) noexcept nogil:
+    finish(plane, subflow.port, slot, frame)
+    count(plane, COUNTER_TRANSMIT_NETWORK)
+    acknowledged(conn, subflow)
+    return EMIT_OK
+
+
+cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, const segment_t *segment) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    if slot == NULL:
+        return EMIT_FULL
+    network_frame(plane, conn, subflow, &frame, TCP_ACK, segment.seq)
+    if gather(&conn.tx_ring, slot, &frame, segment.data, segment.size) < 0:
+        return EMIT_GONE
+    network_timestamp(plane, subflow, &frame, 1)
+    if segment.flags & SEG_FIN:
+        frame.flags |= TCP_FIN
+        add_dss(conn, &frame, 0, 0, 0, 0, 0)
+    else:
+        if segment.data + segment.size == conn.tx_end:
+            frame.flags |= TCP_PSH
+        add_mapping(conn, subflow, segment, &frame)
+        subflow.bytes_sent += segment.size
+    return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef void add_sack(const subflow_t *subflow, frame_t *frame) noexcept nogil:
+    """The range that grew last, then its neighbours, as room allows (RFC 2018 §4)."""
+    cdef uint8_t *p = &frame.options[frame.options_size]
+    cdef uint32_t room = (TCP_OPTIONS_MAX - frame.options_size - 2) // 8
+    cdef uint32_t blocks = subflow.ooo_count if subflow.ooo_count < room else room
+    cdef uint32_t i, index
+    if blocks == 0:
+        return
+    p[0] = OPTION_SACK
+    p[1] = <uint8_t>(2 + 8 * blocks)
+    for i in range(blocks):
+        index = (subflow.ooo_last + i) % subflow.ooo_count
+        store32(p + 2 + 8 * i, subflow.isn_remote + <uint32_t>subflow.ooo[index].start)
+        store32(p + 6 + 8 * i, subflow.isn_remote + <uint32_t>subflow.ooo[index].end)
+    frame.options_size += 2 + 8 * blocks
+
+
+cdef int emit_ack(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    cdef int sacking = subflow.sack and subflow.ooo_count
+    if slot == NULL:
+        return EMIT_FULL
+    slot.piece_count = 0
+    network_frame(plane, conn, subflow, &frame, TCP_ACK, subflow.snd_nxt)
+    # without the two NOPs a second SACK block fits
+    network_timestamp(plane, subflow, &frame, not sacking)
+    if subflow.state == SF_PRE_ESTABLISHED:
+        frame.options_size += mptcp_emit_join_ack(&frame.options[frame.options_size], subflow.join_hmac)
+    elif wants_capable(conn, subflow) and subflow.snd_nxt == 1:
+        frame.options_size += mptcp_emit_capable_ack(
+            &frame.options[frame.options_size], conn.capable_flags, conn.key_local, conn.key_remote, -1, 0, 0)
+        conn.capable_sent = 1
+    else:
+        add_dss(conn, &frame, 0, 0, 0, 0, 0)
+    if sacking:
+        add_sack(subflow, &frame)
+    return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef int emit_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const uint8_t *option,
+                     uint32_t size) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    if slot == NULL:
+        return EMIT_FULL
+    slot.piece_count = 0
+    network_frame(plane, conn, subflow, &frame, TCP_ACK, subflow.snd_nxt)
+    if size + 12 <= TCP_OPTIONS_MAX:
+        network_timestamp(plane, subflow, &frame, 1)
+    memcpy(&frame.options[frame.options_size], option, size)
+    frame.options_size += <uint8_t>size
+    finish(plane, subflow.port, slot, &frame)
+    count(plane, COUNTER_TRANSMIT_NETWORK)
+    return EMIT_OK
+
+
+cdef int emit_data_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    if slot == NULL:
+        return EMIT_FULL
+    slot.piece_count = 0
+    network_frame(plane, conn, subflow, &frame, TCP_ACK, subflow.snd_nxt)
+    network_timestamp(plane, subflow, &frame, 1)
+    # alone it is mapped to subflow sequence number 0 and takes one data sequence number (RFC 8684 §3.3.3)
+    add_dss(conn, &frame, DSS_MAP | DSS_SEQ64 | DSS_FIN, conn.idsn_local + 1 + conn.tx_fin, 0, 1, 0)
+    return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason, int fastclose) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    if slot == NULL:
+        return EMIT_FULL
+    slot.piece_count = 0
+    network_frame(plane, conn, subflow, &frame, TCP_ACK | TCP_RST, subflow.snd_nxt)
+    if fastclose:
+        frame.options_size += mptcp_emit_fastclose(frame.options, conn.key_remote)
+        count(plane, COUNTER_FASTCLOSE_TX)
+    frame.options_size += mptcp_emit_rst(&frame.options[frame.options_size], 0, reason)
+    count(plane, COUNTER_RST_TX)
+    return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    if slot == NULL:
+        return EMIT_FULL
+    slot.piece_count = 0
+    network_frame(plane, conn, subflow, &frame, TCP_ACK, subflow.snd_una - 1)
+    network_timestamp(plane, subflow, &frame, 1)
+    add_dss(conn, &frame, 0, 0, 0, 0, 0)
+    return send_frame(plane, conn, subflow, slot, &frame)
+
+
+# --- towards the host's socket
+
+cdef uint16_t host_window(conn_t *conn) noexcept nogil:
+    """What the peer allows and the send ring holds, as the socket sees it; the right edge never moves back."""
+    cdef uint64_t edge = conn.tx_window
+    cdef uint64_t window
+    if edge > conn.tx_ring.head + conn.tx_ring.limit:
+        edge = conn.tx_ring.head + conn.tx_ring.limit
+    if edge > conn.host_window:
+        conn.host_window = edge
+    window = (conn.host_window - conn.tx_una) >> conn.peer_wscale
+    return <uint16_t>(window if window < 65535 else 65535)
+
+
+cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags, uint64_t offset) noexcept nogil:
+    frame.version = conn.version
+    frame.flags = flags
+    frame.options_size = 0
+    frame.src = conn.host_remote
+    frame.dst = conn.host_local
+    frame.src_port = conn.host_remote_port
+    frame.dst_port = conn.host_local_port
+    frame.window = host_window(conn)
+    frame.seq = conn.peer_isn + 1 + <uint32_t>offset
+    frame.ack = conn.host_isn + 1 + <uint32_t>conn.tx_una + (1 if conn.fin_acked else 0)
+    frame.payload_size = 0
+    frame.payload_sum = 0
+    if conn.host_timestamps:
+        add_timestamp(frame, conn.peer_ts_zero + clock_ms(plane, conn.ts_zero_ns), conn.host_ts_recent, 1)
+
+
+cdef int inject(plane_t *plane, conn_t *conn, uint64_t offset, uint32_t size, uint8_t flags) noexcept nogil:
+    cdef frame_t frame
+    cdef int port = PORT_HOST4 if conn.version == 4 else PORT_HOST6
+    cdef transmit_t *slot = begin(plane, port)
+    if slot == NULL:
+        return EMIT_FULL
+    host_frame(plane, conn, &frame, TCP_ACK | flags, offset)
+    if gather(&conn.rx_ring, slot, &frame, offset, size) < 0:
+        return EMIT_GONE
+    finish(plane, port, slot, &frame)
+    count(plane, COUNTER_TRANSMIT_HOST)
+    plane.counters[COUNTER_INJECTED_BYTES] += size
+    conn.host_ack_now = 0
+    if conn.fin_acked:
+        conn.host_fin_acked = 1
+    return EMIT_OK
+
+
+cdef int inject_reset(plane_t *plane, conn_t *conn) noexcept nogil:
+    return inject(plane, conn, conn.rx_acked + (1 if conn.rx_fin_acked else 0), 0, TCP_RST)

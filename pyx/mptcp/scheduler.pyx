@@ -1,0 +1,63 @@
+"""Schedulers: a subflow is bound to data only when its congestion window has room."""
+
+from libc.stdint cimport int64_t, uint8_t
+
+from mpcore.mptcp.sender cimport sender_room
+from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, subflow_t
+
+
+cdef int has_room(const subflow_t *subflow) noexcept nogil:
+    """Room for a full segment; an idle subflow may always send one."""
+    return (sender_room(subflow) >= subflow.mss or subflow.inflight == 0) and not subflow.lost_count
+
+
+cdef int rank(const subflow_t *subflow) noexcept nogil:
+    """0 usable, 1 backup (RFC 8684 §3.3.8), 2 suspected dead: a worse rank is taken only when none is better."""
+    if subflow.suspect:
+        return 2
+    return 1 if subflow.backup else 0
+
+
+cdef int best_rank(const conn_t *conn) noexcept nogil:
+    """Rank of the best subflow whether or not it has room now: a full one is waited for."""
+    cdef int best = 3
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if can_carry(conn.subflows[i]) and rank(conn.subflows[i]) < best:
+            best = rank(conn.subflows[i])
+    return best
+
+
+cdef subflow_t *lowest_rtt(conn_t *conn, int wanted, unsigned int skip) noexcept nogil:
+    cdef subflow_t *best = NULL
+    cdef subflow_t *subflow
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        subflow = conn.subflows[i]
+        if skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(subflow):
+            continue
+        if best == NULL or subflow.srtt_ns < best.srtt_ns:
+            best = subflow
+    return best
+
+
+cdef subflow_t *round_robin(conn_t *conn, int wanted, unsigned int skip) noexcept nogil:
+    cdef subflow_t *subflow
+    cdef int i, index
+    for i in range(SUBFLOW_MAX):
+        index = (conn.rr_next + i) % SUBFLOW_MAX
+        subflow = conn.subflows[index]
+        if skip >> index & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(subflow):
+            continue
+        conn.rr_next = <uint8_t>((index + 1) % SUBFLOW_MAX)
+        return subflow
+    return NULL
+
+
+cdef subflow_t *schedule(conn_t *conn, unsigned int skip) noexcept nogil:
+    cdef int wanted = best_rank(conn)
+    if wanted == 3:
+        return NULL
+    if conn.scheduler == SCHEDULER_ROUND_ROBIN:
+        return round_robin(conn, wanted, skip)
+    return lowest_rtt(conn, wanted, skip)

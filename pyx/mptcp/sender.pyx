@@ -1,0 +1,479 @@
+"""A subflow's sender.
+
+Loss detection is RACK-TLP (RFC 8985), recovery is PRR (RFC 6937) over a SACK scoreboard (RFC 6675), the timer RFC 6298.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, realloc
+from libc.string cimport memcpy
+
+from mpcore.mptcp.congestion cimport congestion_init, congestion_on_ack, congestion_ssthresh
+from mpcore.mptcp.types cimport (
+    NEVER,
+    SACK_CACHE,
+    SEG_FIN,
+    SEG_FOREIGN,
+    SEG_LOST,
+    SEG_RESENT,
+    SEG_SACKED,
+    conn_t,
+    count,
+    plane_t,
+    segment_t,
+    subflow_t,
+    unwrap,
+)
+from mpcore.store.counters cimport COUNTER_SUBFLOW_TIMEOUT
+from mpcore.wire.tcp cimport TCP_HAS_SACK, tcp_t
+
+
+cdef enum:
+    FIRST_SEGMENTS = 32
+    MS = 1000000
+
+
+cdef int64_t RTO_MIN_NS = 200 * <int64_t>MS
+cdef int64_t RTO_MAX_NS = 60000 * <int64_t>MS
+cdef int64_t RTO_FIRST_NS = 1000 * <int64_t>MS
+cdef int64_t DELAYED_ACK_NS = 40 * <int64_t>MS
+
+
+cdef int sender_init(subflow_t *subflow) noexcept nogil:
+    subflow.segments = <segment_t *>calloc(FIRST_SEGMENTS, sizeof(segment_t))
+    if subflow.segments == NULL:
+        return -1
+    subflow.seg_mask = FIRST_SEGMENTS - 1
+    subflow.snd_una = subflow.snd_nxt = 1
+    subflow.rto_ns = RTO_FIRST_NS
+    subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = NEVER
+    congestion_init(subflow)
+    return 0
+
+
+cdef void sender_clear(subflow_t *subflow) noexcept nogil:
+    free(subflow.segments)
+    subflow.segments = NULL
+    subflow.seg_count = subflow.seg_first = 0
+    subflow.lost_count = subflow.sacked_count = subflow.foreign_count = 0
+    subflow.inflight = 0
+    subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = NEVER
+
+
+cdef int grow(subflow_t *subflow, uint32_t limit) noexcept nogil:
+    """Double the ring; amortised, so not an allocation per packet."""
+    cdef uint32_t old = subflow.seg_mask + 1
+    cdef segment_t *bigger
+    if 2 * old > limit:
+        return -1
+    bigger = <segment_t *>realloc(subflow.segments, 2 * old * sizeof(segment_t))
+    if bigger == NULL:
+        return -1
+    # the part that had wrapped to the front moves behind the rest
+    memcpy(&bigger[old], bigger, subflow.seg_first * sizeof(segment_t))
+    subflow.segments = bigger
+    subflow.seg_mask = 2 * old - 1
+    return 0
+
+
+cdef segment_t *sender_push(subflow_t *subflow, uint32_t limit) noexcept nogil:
+    cdef segment_t *segment
+    if subflow.seg_count > subflow.seg_mask and grow(subflow, limit) < 0:
+        return NULL
+    segment = &subflow.segments[(subflow.seg_first + subflow.seg_count) & subflow.seg_mask]
+    subflow.seg_count += 1
+    segment.flags = 0
+    segment.size = 0
+    segment.seq = subflow.snd_nxt
+    return segment
+
+
+cdef uint64_t sender_room(const subflow_t *subflow) noexcept nogil:
+    return subflow.cwnd - subflow.inflight if subflow.cwnd > subflow.inflight else 0
+
+
+cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, int resent) noexcept nogil:
+    segment.sent_ns = plane.now_ns
+    if segment.flags & SEG_LOST:
+        segment.flags &= <uint8_t>~SEG_LOST
+        subflow.lost_count -= 1
+        subflow.inflight += segment.size
+    elif not resent:
+        subflow.inflight += segment.size
+    if resent:
+        segment.flags |= SEG_RESENT
+    if subflow.recovering == 1:
+        subflow.prr_out += segment.size
+    if subflow.rto_at_ns == NEVER:
+        sender_arm(plane, subflow)
+
+
+# --- timers
+
+cdef int64_t timeout_ns(const subflow_t *subflow) noexcept nogil:
+    cdef int64_t rto = subflow.rto_ns
+    cdef int i
+    for i in range(subflow.backoff):
+        rto *= 2
+        if rto >= RTO_MAX_NS:
+            return RTO_MAX_NS
+    return rto
+
+
+cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    cdef int64_t probe
+    subflow.probe_at_ns = NEVER
+    if subflow.seg_count == 0:
+        subflow.rto_at_ns = NEVER
+        return
+    subflow.rto_at_ns = plane.now_ns + timeout_ns(subflow)
+    if subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed or subflow.backoff:
+        return
+    # RFC 8985 §7.2: two round trips, and time for a delayed ACK when a single segment is out
+    probe = 2 * subflow.srtt_ns + 2 * <int64_t>MS
+    if subflow.seg_count == 1:
+        probe += DELAYED_ACK_NS
+    if plane.now_ns + probe < subflow.rto_at_ns:
+        subflow.probe_at_ns = plane.now_ns + probe
+
+
+cdef void sample_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
+    """RFC 6298 §2, with Linux's floor of 200 ms for the timer."""
+    cdef int64_t error
+    if rtt_ns <= 0:
+        rtt_ns = 1
+    if subflow.srtt_ns == 0:
+        subflow.srtt_ns = rtt_ns
+        subflow.rttvar_ns = rtt_ns // 2
+        subflow.min_rtt_ns = rtt_ns
+    else:
+        error = subflow.srtt_ns - rtt_ns
+        if error < 0:
+            error = -error
+        subflow.rttvar_ns += (error - subflow.rttvar_ns) // 4
+        subflow.srtt_ns += (rtt_ns - subflow.srtt_ns) // 8
+        if rtt_ns < subflow.min_rtt_ns:
+            subflow.min_rtt_ns = rtt_ns
+    if subflow.srtt_ns < 1:
+        subflow.srtt_ns = 1
+    subflow.rto_ns = subflow.srtt_ns + 4 * subflow.rttvar_ns
+    if subflow.rto_ns < RTO_MIN_NS:
+        subflow.rto_ns = RTO_MIN_NS
+    if subflow.rto_ns > RTO_MAX_NS:
+        subflow.rto_ns = RTO_MAX_NS
+
+
+# --- acknowledgement
+
+cdef void rack_update(plane_t *plane, subflow_t *subflow, const segment_t *segment) noexcept nogil:
+    """RFC 8985 §6.2 steps 1 to 3: the latest sent segment that is known delivered, and whether order was kept."""
+    cdef int64_t rtt = plane.now_ns - segment.sent_ns
+    cdef uint64_t end = segment_end(segment)
+    if segment.flags & SEG_RESENT:
+        # the acknowledgement may be for the first copy
+        if subflow.min_rtt_ns and rtt < subflow.min_rtt_ns:
+            return
+    elif end < subflow.delivered_max:
+        subflow.reordered = 1
+    if end > subflow.delivered_max:
+        subflow.delivered_max = end
+    if segment.sent_ns > subflow.rack_ns or (segment.sent_ns == subflow.rack_ns and end > subflow.rack_end):
+        subflow.rack_ns = segment.sent_ns
+        subflow.rack_end = end
+        subflow.rack_rtt_ns = rtt
+
+
+cdef void forget(subflow_t *subflow, const segment_t *segment) noexcept nogil:
+    """Take an acknowledged segment out of the counts."""
+    if segment.flags & SEG_SACKED:
+        subflow.sacked_count -= 1
+    elif segment.flags & SEG_LOST:
+        subflow.lost_count -= 1
+    else:
+        subflow.inflight -= segment.size
+    if segment.flags & SEG_FOREIGN:
+        subflow.foreign_count -= 1
+
+
+cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack) noexcept nogil:
+    """Drop segments before `ack`; return bytes delivered that were not SACKed before."""
+    cdef segment_t *segment
+    cdef uint64_t delivered = 0
+    cdef uint32_t cut
+    cdef int64_t rtt = -1
+    while subflow.seg_count:
+        segment = segment_at(subflow, 0)
+        if segment_end(segment) > ack:
+            break
+        if not segment.flags & SEG_SACKED:
+            delivered += segment.size
+            rack_update(plane, subflow, segment)
+            if not segment.flags & SEG_RESENT:
+                rtt = plane.now_ns - segment.sent_ns
+        forget(subflow, segment)
+        subflow.seg_first = (subflow.seg_first + 1) & subflow.seg_mask
+        subflow.seg_count -= 1
+    if subflow.seg_count:
+        segment = segment_at(subflow, 0)
+        if segment.seq < ack:
+            cut = <uint32_t>(ack - segment.seq)
+            if not segment.flags & (SEG_SACKED | SEG_LOST):
+                subflow.inflight -= cut
+            segment.seq += cut
+            segment.data += cut
+            segment.size -= cut
+            delivered += cut
+    subflow.snd_una = ack
+    if rtt >= 0:
+        sample_rtt(subflow, rtt)
+    return delivered
+
+
+cdef uint32_t find_segment(const subflow_t *subflow, uint64_t seq) noexcept nogil:
+    """Return the index of the first segment with seq >= `seq` (binary search), or seg_count."""
+    cdef uint32_t low = 0
+    cdef uint32_t high = subflow.seg_count
+    cdef uint32_t middle
+    while low < high:
+        middle = (low + high) // 2
+        if segment_at(subflow, middle).seq < seq:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+cdef uint64_t sack_range(plane_t *plane, subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
+    """Mark the segments wholly inside [start, end); return bytes newly marked."""
+    cdef uint32_t i = find_segment(subflow, start)
+    cdef segment_t *segment
+    cdef uint64_t delivered = 0
+    cdef int64_t rtt = -1
+    while i < subflow.seg_count:
+        segment = segment_at(subflow, i)
+        if segment_end(segment) > end:
+            break
+        i += 1
+        if segment.flags & SEG_SACKED:
+            continue
+        rack_update(plane, subflow, segment)
+        if segment.flags & SEG_LOST:
+            segment.flags &= <uint8_t>~SEG_LOST
+            subflow.lost_count -= 1
+        else:
+            subflow.inflight -= segment.size
+        if not segment.flags & SEG_RESENT:
+            rtt = plane.now_ns - segment.sent_ns
+        segment.flags |= SEG_SACKED
+        subflow.sacked_count += 1
+        delivered += segment.size
+    if rtt >= 0:
+        sample_rtt(subflow, rtt)
+    return delivered
+
+
+cdef uint64_t apply_sack(plane_t *plane, subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
+    """Walk only what the blocks show beyond the ones seen last (RFC 6675 §4)."""
+    cdef uint64_t delivered = 0
+    cdef uint64_t start, end, begin
+    cdef uint64_t fresh[8]
+    cdef int i, j
+    for i in range(SACK_CACHE):
+        fresh[2 * i] = fresh[2 * i + 1] = 0
+    for i in range(tcp.sack_count):
+        start = unwrap(tcp.sack_start[i], subflow.isn_local, subflow.snd_una)
+        end = unwrap(tcp.sack_end[i], subflow.isn_local, subflow.snd_una)
+        # a block below snd_una is a D-SACK (RFC 2883); one beyond snd_nxt or turned round is nonsense
+        if start >= end or start < subflow.snd_una or end > subflow.snd_nxt:
+            continue
+        begin = start
+        for j in range(SACK_CACHE):
+            if subflow.sack_cache[2 * j] <= begin < subflow.sack_cache[2 * j + 1]:
+                begin = subflow.sack_cache[2 * j + 1]
+        fresh[2 * i] = start
+        fresh[2 * i + 1] = end
+        if begin < end:
+            # one segment back: the old block may have ended inside a segment
+            delivered += sack_range(plane, subflow, begin if begin == start else start_of(subflow, begin), end)
+    memcpy(subflow.sack_cache, fresh, sizeof(fresh))
+    return delivered
+
+
+cdef uint64_t start_of(const subflow_t *subflow, uint64_t offset) noexcept nogil:
+    """Return the start of the segment that holds `offset`, or `offset`."""
+    cdef uint32_t i = find_segment(subflow, offset)
+    cdef const segment_t *segment
+    if i < subflow.seg_count and segment_at(subflow, i).seq == offset:
+        return offset
+    if i == 0:
+        return offset
+    segment = segment_at(subflow, i - 1)
+    return segment.seq if segment_end(segment) > offset else offset
+
+
+# --- loss
+
+cdef void mark_lost(subflow_t *subflow, segment_t *segment) noexcept nogil:
+    segment.flags |= SEG_LOST
+    subflow.lost_count += 1
+    subflow.inflight -= segment.size
+
+
+cdef void detect_loss(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    """RFC 8985 §6.2 step 5: what was sent well before something that has arrived is lost."""
+    cdef int64_t window = 0
+    cdef int64_t deadline
+    cdef segment_t *segment
+    cdef uint32_t i
+    subflow.reorder_ns = NEVER
+    if subflow.reordered or not (subflow.recovering or subflow.sacked_count >= DUP_THRESHOLD):
+        window = subflow.min_rtt_ns // 4
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        if segment.seq >= subflow.delivered_max:
+            break
+        if segment.flags & (SEG_SACKED | SEG_LOST):
+            continue
+        if segment.sent_ns > subflow.rack_ns or (
+                segment.sent_ns == subflow.rack_ns and segment_end(segment) >= subflow.rack_end):
+            continue
+        deadline = segment.sent_ns + subflow.rack_rtt_ns + window
+        if deadline <= plane.now_ns:
+            mark_lost(subflow, segment)
+        elif deadline < subflow.reorder_ns:
+            subflow.reorder_ns = deadline
+
+
+cdef void enter_recovery(subflow_t *subflow, uint64_t flight) noexcept nogil:
+    subflow.ssthresh = congestion_ssthresh(subflow, flight)
+    subflow.recovering = 1
+    subflow.recovery_point = subflow.snd_nxt
+    subflow.prr_delivered = 0
+    subflow.prr_out = 0
+    subflow.prr_flight = flight if flight else 1
+    subflow.cwnd_acked = 0
+    subflow.cwnd = subflow.inflight + subflow.mss
+
+
+cdef void proportional_reduction(subflow_t *subflow, uint64_t delivered) noexcept nogil:
+    """RFC 6937 §3.1, slow start reduction bound."""
+    cdef uint64_t allowed, limit
+    subflow.prr_delivered += delivered
+    if subflow.inflight > subflow.ssthresh:
+        allowed = (subflow.prr_delivered * subflow.ssthresh + subflow.prr_flight - 1) // subflow.prr_flight
+        allowed = allowed - subflow.prr_out if allowed > subflow.prr_out else 0
+    else:
+        limit = subflow.prr_delivered - subflow.prr_out if subflow.prr_delivered > subflow.prr_out else 0
+        if limit < delivered:
+            limit = delivered
+        limit += subflow.mss
+        allowed = subflow.ssthresh - subflow.inflight
+        if allowed > limit:
+            allowed = limit
+    if subflow.prr_out == 0 and allowed < subflow.mss:
+        allowed = subflow.mss
+    subflow.cwnd = subflow.inflight + allowed
+
+
+cdef void without_sack(subflow_t *subflow, uint64_t delivered, int duplicate) noexcept nogil:
+    """NewReno for a peer that did not permit SACK (RFC 6582 §3.2)."""
+    cdef segment_t *head
+    if subflow.seg_count == 0:
+        return
+    head = segment_at(subflow, 0)
+    if duplicate:
+        if subflow.dup_acks < 255:
+            subflow.dup_acks += 1
+        if subflow.dup_acks == DUP_THRESHOLD and not head.flags & SEG_LOST:
+            mark_lost(subflow, head)
+    elif delivered:
+        subflow.dup_acks = 0
+        if subflow.recovering == 1 and subflow.snd_una < subflow.recovery_point and not head.flags & SEG_LOST:
+            mark_lost(subflow, head)
+
+
+cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t ack, const tcp_t *tcp) noexcept nogil:
+    cdef uint64_t flight = subflow.inflight
+    cdef uint64_t delivered = 0
+    cdef int advanced = ack > subflow.snd_una
+    cdef uint32_t lost_before
+    if advanced:
+        delivered = ack_cumulative(plane, subflow, ack)
+        subflow.backoff = 0
+        subflow.probed = 0
+        subflow.suspect = 0
+    if tcp.has & TCP_HAS_SACK and subflow.sack and subflow.seg_count:
+        delivered += apply_sack(plane, subflow, tcp)
+    lost_before = subflow.lost_count
+    if not subflow.sack:
+        without_sack(subflow, delivered, not advanced and tcp.payload_size == 0)
+    elif subflow.sacked_count or subflow.recovering:
+        detect_loss(plane, subflow)
+    if subflow.recovering and ack >= subflow.recovery_point:
+        if subflow.recovering == 1:
+            subflow.cwnd = subflow.ssthresh
+        subflow.recovering = 0
+    if not subflow.recovering and subflow.lost_count > lost_before:
+        enter_recovery(subflow, flight)
+    if subflow.recovering == 1:
+        proportional_reduction(subflow, delivered)
+    elif delivered and advanced:
+        congestion_on_ack(conn, subflow, delivered, flight)
+    if delivered or advanced:
+        sender_arm(plane, subflow)
+
+
+cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    cdef uint64_t flight = subflow.inflight
+    detect_loss(plane, subflow)
+    if subflow.lost_count and not subflow.recovering:
+        enter_recovery(subflow, flight)
+
+
+cdef int sender_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    cdef segment_t *segment
+    cdef uint32_t i
+    count(plane, COUNTER_SUBFLOW_TIMEOUT)
+    if subflow.backoff >= RTO_LIMIT:
+        return -1
+    if subflow.recovering != 2:
+        subflow.ssthresh = congestion_ssthresh(subflow, subflow.inflight)
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        if not segment.flags & (SEG_SACKED | SEG_LOST):
+            mark_lost(subflow, segment)
+    subflow.recovering = 2
+    subflow.recovery_point = subflow.snd_nxt
+    subflow.cwnd = subflow.mss
+    subflow.cwnd_acked = 0
+    subflow.backoff += 1
+    subflow.suspect = 1
+    subflow.reorder_ns = NEVER
+    sender_arm(plane, subflow)
+    return 0
+
+
+cdef segment_t *sender_next_lost(subflow_t *subflow) noexcept nogil:
+    cdef segment_t *segment
+    cdef uint32_t i
+    if subflow.lost_count == 0:
+        return NULL
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        if segment.flags & SEG_LOST:
+            return segment
+    return NULL
+
+
+cdef uint64_t sender_oldest_data(const subflow_t *subflow) noexcept nogil:
+    cdef uint64_t oldest = <uint64_t>-1
+    cdef const segment_t *segment
+    cdef uint32_t i
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        if segment.flags & SEG_FIN:
+            continue
+        if segment.data < oldest:
+            oldest = segment.data
+        if subflow.foreign_count == 0:
+            break
+    return oldest

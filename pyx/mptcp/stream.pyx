@@ -1,0 +1,220 @@
+"""The connection's two data streams."""
+
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdlib cimport realloc
+from libc.string cimport memmove
+
+from mpcore.mptcp.sender cimport segment_at, sender_oldest_data
+from mpcore.mptcp.types cimport (
+    NEVER,
+    SEG_FIN,
+    SEG_REINJECTED,
+    SUBFLOW_MAX,
+    conn_t,
+    count,
+    is_live,
+    mark_dirty,
+    plane_t,
+    segment_t,
+    subflow_t,
+)
+from mpcore.store.counters cimport (
+    COUNTER_DUPLICATE_DATA,
+    COUNTER_MEMORY_REFUSED,
+    COUNTER_NO_DSS_IN_WINDOW,
+    COUNTER_OFO_QUEUE,
+)
+from mpcore.store.reorder cimport (
+    REORDER_FULL,
+    REORDER_GAPS,
+    reorder_advance,
+    reorder_empty,
+    reorder_insert,
+    reorder_new,
+    span_t,
+)
+from mpcore.store.ring cimport RING_CHUNK_SIZE, ring_release, ring_write
+
+
+# --- receive direction
+
+cdef int has_memory(const conn_t *conn, uint32_t size) noexcept nogil:
+    """True when the pool can give every chunk that `size` bytes may touch."""
+    return conn.rx_ring.pool.limit - conn.rx_ring.pool.in_use >= size // RING_CHUNK_SIZE + 2
+
+
+cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
+                            int subflow) noexcept nogil:
+    cdef span_t gaps[REORDER_GAPS]
+    cdef int found, i
+    if conn.reorder == NULL:
+        conn.reorder = reorder_new(plane.reorder_algorithm, plane.reorder_nodes)
+        if conn.reorder == NULL:
+            return STORE_REFUSED
+    found = reorder_insert(conn.reorder, offset, offset + size, subflow, gaps)
+    if found == REORDER_FULL:
+        return STORE_REFUSED
+    if found == 0:
+        count(plane, COUNTER_DUPLICATE_DATA)
+    elif offset > conn.rx_nxt:
+        count(plane, COUNTER_OFO_QUEUE)
+    for i in range(found):
+        ring_write(&conn.rx_ring, gaps[i].start, data + (gaps[i].start - offset),
+                   <uint32_t>(gaps[i].end - gaps[i].start))
+    if offset <= conn.rx_nxt:
+        conn.rx_nxt = reorder_advance(conn.reorder, conn.rx_nxt)
+    return STORE_OK
+
+
+cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
+                      int subflow) noexcept nogil:
+    cdef uint64_t end = offset + size
+    cdef uint32_t old
+    cdef int status
+    # an offset before the stream's start wraps to a huge number and counts as outside the window too
+    if end > conn.rx_ring.head + conn.rx_ring.limit or end < offset or (conn.rx_fin_seen and end > conn.rx_fin):
+        count(plane, COUNTER_NO_DSS_IN_WINDOW)
+        return STORE_OK
+    if end <= conn.rx_nxt:
+        count(plane, COUNTER_DUPLICATE_DATA)
+        conn.data_ack_now = 1
+        return STORE_OK
+    if offset < conn.rx_nxt:
+        old = <uint32_t>(conn.rx_nxt - offset)
+        offset += old
+        data += old
+        size -= old
+    if not has_memory(conn, size):
+        count(plane, COUNTER_MEMORY_REFUSED)
+        return STORE_REFUSED
+    if offset == conn.rx_nxt and (conn.reorder == NULL or reorder_empty(conn.reorder)):
+        if ring_write(&conn.rx_ring, offset, data, size) < 0:
+            return STORE_REFUSED
+        conn.rx_nxt = end
+        status = STORE_OK
+    else:
+        status = store_out_of_order(plane, conn, offset, data, size, subflow)
+    if status == STORE_OK:
+        conn.last_rx = <uint8_t>subflow
+        conn.bytes_received += size
+    return status
+
+
+# --- send direction
+
+cdef void stream_free(conn_t *conn) noexcept nogil:
+    cdef uint64_t keep = conn.tx_una
+    cdef uint64_t oldest
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if is_live(conn.subflows[i]):
+            oldest = sender_oldest_data(conn.subflows[i])
+            if oldest < keep:
+                keep = oldest
+    if keep > conn.tx_ring.head:
+        ring_release(&conn.tx_ring, keep)
+
+
+cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil:
+    if conn.fin_sent and offset == conn.tx_fin + 1:
+        offset -= 1
+        if not conn.fin_acked:
+            conn.fin_acked = 1
+            conn.fin_ns = NEVER
+            conn.host_ack_now = 1
+    if offset > conn.tx_una:
+        conn.tx_una = offset
+        conn.host_ack_now = 1
+        conn.data_backoff = 0
+        conn.data_rto_ns = NEVER
+    mark_dirty(plane, conn)
+
+
+# --- reinjection (RFC 8684 §3.3.6)
+
+cdef int reserve(conn_t *conn) noexcept nogil:
+    """Make room for one more range; happens when a path fails, not per packet."""
+    cdef uint32_t capacity = 2 * conn.reinject_capacity if conn.reinject_capacity else 16
+    cdef void *spans
+    cdef void *origins
+    if conn.reinject_count < conn.reinject_capacity:
+        return 0
+    spans = realloc(conn.reinject, capacity * sizeof(span_t))
+    if spans == NULL:
+        return -1
+    conn.reinject = <span_t *>spans
+    origins = realloc(conn.reinject_from, capacity)
+    if origins == NULL:
+        return -1
+    conn.reinject_from = <uint8_t *>origins
+    conn.reinject_capacity = capacity
+    return 0
+
+
+cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end, uint8_t origin) noexcept nogil:
+    cdef uint32_t last = conn.reinject_count - 1
+    if start < conn.tx_una:
+        start = conn.tx_una
+    if start >= end:
+        return
+    conn.reinjected = 1
+    if conn.reinject_count and conn.reinject[last].end == start and conn.reinject_from[last] == origin:
+        conn.reinject[last].end = end
+        return
+    if reserve(conn) < 0:
+        return
+    conn.reinject[conn.reinject_count].start = start
+    conn.reinject[conn.reinject_count].end = end
+    conn.reinject_from[conn.reinject_count] = origin
+    conn.reinject_count += 1
+
+
+cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef segment_t *segment
+    cdef uint32_t i
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        if segment.flags & (SEG_FIN | SEG_REINJECTED):
+            continue
+        segment.flags |= SEG_REINJECTED
+        stream_reinject_range(plane, conn, segment.data, segment.data + segment.size, subflow.index)
+    mark_dirty(plane, conn)
+
+
+cdef void drop_range(conn_t *conn, uint32_t index) noexcept nogil:
+    cdef uint32_t after = conn.reinject_count - index - 1
+    memmove(&conn.reinject[index], &conn.reinject[index + 1], after * sizeof(span_t))
+    memmove(&conn.reinject_from[index], &conn.reinject_from[index + 1], after)
+    conn.reinject_count -= 1
+
+
+cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset) noexcept nogil:
+    cdef uint32_t i = 0
+    cdef span_t *span
+    cdef uint64_t left
+    while i < conn.reinject_count:
+        span = &conn.reinject[i]
+        if span.start < conn.tx_una:
+            span.start = conn.tx_una
+        if span.start >= span.end:
+            drop_range(conn, i)
+            continue
+        if conn.reinject_from[i] == subflow.index:
+            i += 1
+            continue
+        left = span.end - span.start
+        if left < size:
+            size = <uint32_t>left
+        offset[0] = span.start
+        span.start += size
+        return size
+    return 0
+
+
+cdef int stream_only_subflow(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """True when no other subflow is alive."""
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if is_live(conn.subflows[i]) and conn.subflows[i] != subflow:
+            return 0
+    return 1

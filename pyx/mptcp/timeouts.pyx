@@ -1,0 +1,147 @@
+"""What happens when a timer of a subflow or of the stream fires."""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from mpcore.mptcp.output cimport emit_ack, emit_data_fin, emit_probe
+from mpcore.mptcp.sender cimport segment_at, sender_arm, sender_oldest_data, sender_reorder_timeout, sender_timeout
+from mpcore.mptcp.stream cimport stream_only_subflow, stream_reinject, stream_reinject_range
+from mpcore.mptcp.subflow cimport SF_IN_EXPIRED, subflow_close, subflow_step
+from mpcore.mptcp.transmit cimport transmit_again, transmit_subflow
+from mpcore.mptcp.types cimport (
+    CLOSE_FIN,
+    CLOSE_TIMEOUT,
+    NEVER,
+    SEG_SACKED,
+    SF_CLOSED,
+    SF_PRE_ESTABLISHED,
+    SUBFLOW_MAX,
+    can_carry,
+    conn_t,
+    count,
+    plane_t,
+    segment_t,
+    subflow_t,
+)
+from mpcore.store.counters cimport COUNTER_MPTCP_RETRANS, COUNTER_SUBFLOW_STALE, COUNTER_SUBFLOW_TAIL_PROBE
+
+
+cdef enum:
+    JOIN_TRIES = 5             # third ACKs of a join before it is given up
+    BACKOFF_MAX = 6            # doublings of DATA_FIN and probe timers
+    ANY_SUBFLOW = 255
+
+
+cdef void join_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """Repeat the third ACK until the fourth comes (RFC 8684 §3.2)."""
+    subflow.join_tries += 1
+    if subflow.join_tries > JOIN_TRIES:
+        subflow_close(plane, conn, subflow, CLOSE_TIMEOUT)
+        return
+    emit_ack(plane, conn, subflow)
+    subflow.join_ns = plane.now_ns + (subflow.rto_ns << subflow.join_tries)
+
+
+cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """Resend the last segment so that a lost tail shows as SACK and not as a timeout (RFC 8985 §7.3)."""
+    cdef segment_t *segment
+    cdef uint32_t i = subflow.seg_count
+    subflow.probe_at_ns = NEVER
+    while i:
+        i -= 1
+        segment = segment_at(subflow, i)
+        if not segment.flags & SEG_SACKED:
+            count(plane, COUNTER_SUBFLOW_TAIL_PROBE)
+            transmit_again(plane, conn, subflow, segment)
+            break
+    subflow.probed = 1
+    sender_arm(plane, subflow)
+
+
+cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef int fresh = not subflow.suspect
+    if sender_timeout(plane, subflow) < 0:
+        subflow_close(plane, conn, subflow, CLOSE_TIMEOUT)
+        return
+    # what this path may have swallowed goes elsewhere (RFC 8684 §3.3.6)
+    if not stream_only_subflow(conn, subflow):
+        stream_reinject(plane, conn, subflow)
+        if fresh:
+            count(plane, COUNTER_SUBFLOW_STALE)
+
+
+cdef void subflow_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef int64_t now = plane.now_ns
+    if subflow.state == SF_PRE_ESTABLISHED and subflow.join_ns <= now:
+        join_timeout(plane, conn, subflow)
+    if subflow.reorder_ns <= now:
+        sender_reorder_timeout(plane, subflow)
+    if subflow.probe_at_ns <= now:
+        tail_probe(plane, conn, subflow)
+    if subflow.rto_at_ns <= now:
+        retransmission_timeout(plane, conn, subflow)
+    if subflow.wait_ns <= now and subflow_step(plane, subflow, SF_IN_EXPIRED):
+        subflow_close(plane, conn, subflow, CLOSE_FIN)
+
+
+cdef int64_t subflow_deadline(const subflow_t *subflow) noexcept nogil:
+    if subflow.state == SF_CLOSED:
+        return NEVER
+    return min(min(min(subflow.join_ns, subflow.reorder_ns), min(subflow.probe_at_ns, subflow.rto_at_ns)),
+               subflow.wait_ns)
+
+
+# --- the stream's timers
+
+cdef void data_fin_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef subflow_t *subflow = transmit_subflow(conn)
+    conn.fin_ns = NEVER
+    if conn.fin_acked or subflow == NULL:
+        return
+    emit_data_fin(plane, conn, subflow)
+    if conn.fin_tries < BACKOFF_MAX:
+        conn.fin_tries += 1
+    conn.fin_ns = plane.now_ns + (subflow.rto_ns << conn.fin_tries)
+
+
+cdef int head_in_flight(const conn_t *conn) noexcept nogil:
+    """True while a subflow that answers still repairs the oldest data itself."""
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if can_carry(conn.subflows[i]) and not conn.subflows[i].suspect:
+            if sender_oldest_data(conn.subflows[i]) <= conn.tx_una:
+                return 1
+    return 0
+
+
+cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    """The head is acknowledged by a subflow but not by the peer's data level: send it again (RFC 8684 §3.3.6)."""
+    cdef subflow_t *subflow = transmit_subflow(conn)
+    conn.data_rto_ns = NEVER
+    if subflow == NULL or conn.tx_una == conn.tx_nxt:
+        return
+    if not head_in_flight(conn) and conn.reinject_count == 0:
+        count(plane, COUNTER_MPTCP_RETRANS)
+        stream_reinject_range(plane, conn, conn.tx_una, min(conn.tx_nxt, conn.tx_una + subflow.mss), ANY_SUBFLOW)
+        if conn.data_backoff < BACKOFF_MAX:
+            conn.data_backoff += 1
+    conn.data_rto_ns = plane.now_ns + 2 * (subflow.rto_ns << conn.data_backoff)
+
+
+cdef void persist_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef subflow_t *subflow = transmit_subflow(conn)
+    conn.persist_ns = NEVER
+    if subflow == NULL:
+        return
+    emit_probe(plane, conn, subflow)
+    if conn.persist_tries < BACKOFF_MAX:
+        conn.persist_tries += 1
+    conn.persist_ns = plane.now_ns + (subflow.rto_ns << conn.persist_tries)
+
+
+cdef void timers_of_stream(plane_t *plane, conn_t *conn) noexcept nogil:
+    if conn.fin_ns <= plane.now_ns:
+        data_fin_timeout(plane, conn)
+    if conn.data_rto_ns <= plane.now_ns:
+        data_timeout(plane, conn)
+    if conn.persist_ns <= plane.now_ns:
+        persist_timeout(plane, conn)

@@ -1,0 +1,198 @@
+"""What a connection sends.
+
+A segment is bound to a subflow only when that subflow has room for it. One mapping covers just its segment, so a repeat
+carries the very same mapping (RFC 8684 §3.3.1: a mapping is not changed).
+"""
+
+from libc.stdint cimport int64_t, uint32_t, uint64_t
+
+from mpcore.mptcp.output cimport EMIT_FULL, EMIT_GONE, EMIT_OK, emit_data_fin, emit_segment
+from mpcore.mptcp.scheduler cimport schedule
+from mpcore.mptcp.sender cimport segment_at, sender_push, sender_room, sender_sent
+from mpcore.mptcp.stream cimport stream_take_reinject, stream_reinject_range
+from mpcore.mptcp.types cimport (
+    NEVER,
+    SEG_FOREIGN,
+    SEG_LOST,
+    SUBFLOW_MAX,
+    can_carry,
+    conn_t,
+    count,
+    is_live,
+    plane_t,
+    segment_t,
+    subflow_t,
+)
+from mpcore.store.counters cimport COUNTER_REINJECTED, COUNTER_SUBFLOW_RETRANSMIT
+
+
+cdef enum:
+    ANY_SUBFLOW = 255
+
+
+cdef int transmit_again(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil:
+    cdef int status = emit_segment(plane, conn, subflow, segment)
+    if status == EMIT_OK:
+        count(plane, COUNTER_SUBFLOW_RETRANSMIT)
+        sender_sent(plane, subflow, segment, 1)
+    return status
+
+
+cdef int repair(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """Resend what is presumed lost, as far as the window goes; 1 when the queue is full."""
+    cdef segment_t *segment
+    cdef uint32_t i = 0
+    while subflow.lost_count and i < subflow.seg_count:
+        segment = segment_at(subflow, i)
+        i += 1
+        if not segment.flags & SEG_LOST:
+            continue
+        if sender_room(subflow) < segment.size and subflow.inflight:
+            return 0
+        if transmit_again(plane, conn, subflow, segment) == EMIT_FULL:
+            return 1
+    return 0
+
+
+cdef int send_piece(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t offset, uint32_t size,
+                    int foreign) noexcept nogil:
+    """Send [offset, offset + size) as a new segment of the subflow; an EMIT_… status."""
+    cdef segment_t *segment = sender_push(subflow, plane.segment_limit)
+    cdef int status
+    if segment == NULL:
+        return EMIT_GONE
+    segment.data = offset
+    segment.size = size
+    status = emit_segment(plane, conn, subflow, segment)
+    if status != EMIT_OK:
+        subflow.seg_count -= 1
+        return status
+    if foreign:
+        segment.flags |= SEG_FOREIGN
+        subflow.foreign_count += 1
+    subflow.snd_nxt += size
+    sender_sent(plane, subflow, segment, 0)
+    return EMIT_OK
+
+
+cdef int send_reinjection(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """1 when something went, 0 when there is nothing for this subflow, EMIT_FULL when the queue is full."""
+    cdef uint64_t offset = 0
+    cdef uint32_t size = stream_take_reinject(conn, subflow, subflow.mss, &offset)
+    if size == 0:
+        return 0
+    if send_piece(plane, conn, subflow, offset, size, 1) != EMIT_OK:
+        stream_reinject_range(plane, conn, offset, offset + size, ANY_SUBFLOW)
+        return EMIT_FULL
+    count(plane, COUNTER_REINJECTED)
+    return 1
+
+
+cdef int send_reinjections(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef subflow_t *subflow
+    cdef unsigned int skip = 0
+    cdef int sent
+    while conn.reinject_count:
+        subflow = schedule(conn, skip)
+        if subflow == NULL:
+            return 0
+        sent = send_reinjection(plane, conn, subflow)
+        if sent == EMIT_FULL:
+            return 1
+        if sent == 0:
+            skip |= 1 << subflow.index
+    return 0
+
+
+cdef uint32_t next_size(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """Bytes of new data for one segment, 0 when the peer's window or the host's data is used up."""
+    cdef uint64_t size = conn.tx_end - conn.tx_nxt
+    cdef uint64_t window = conn.tx_window - conn.tx_nxt if conn.tx_window > conn.tx_nxt else 0
+    if size > subflow.mss:
+        size = subflow.mss
+    if size > window:
+        # no silly window: wait for room unless nothing is out that would open it (RFC 9293 §3.8.6.2.1)
+        if conn.tx_una < conn.tx_nxt:
+            return 0
+        size = window
+    return <uint32_t>size
+
+
+cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef subflow_t *subflow
+    cdef uint32_t size
+    cdef unsigned int skip = 0
+    cdef int status
+    while conn.tx_nxt < conn.tx_end:
+        subflow = schedule(conn, skip)
+        if subflow == NULL:
+            return 0
+        size = next_size(conn, subflow)
+        if size == 0:
+            return 0
+        status = send_piece(plane, conn, subflow, conn.tx_nxt, size, 0)
+        if status == EMIT_FULL:
+            return 1
+        if status != EMIT_OK:
+            skip |= 1 << subflow.index
+            continue
+        conn.tx_nxt += size
+    return 0
+
+
+cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil:
+    cdef subflow_t *best = NULL
+    cdef subflow_t *subflow
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        subflow = conn.subflows[i]
+        if not can_carry(subflow):
+            continue
+        if best == NULL or (best.suspect and not subflow.suspect) or (
+                best.suspect == subflow.suspect and subflow.srtt_ns and subflow.srtt_ns < best.srtt_ns):
+            best = subflow
+    return best
+
+
+cdef void send_data_fin(plane_t *plane, conn_t *conn) noexcept nogil:
+    """DATA_FIN once the last byte has been sent (RFC 8684 §3.3.3)."""
+    cdef subflow_t *subflow = transmit_subflow(conn)
+    if subflow == NULL or emit_data_fin(plane, conn, subflow) != EMIT_OK:
+        return
+    conn.fin_sent = 1
+    conn.fin_ns = plane.now_ns + subflow.rto_ns
+
+
+cdef void arm_stream_timers(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef subflow_t *subflow
+    if conn.tx_una < conn.tx_nxt:
+        if conn.data_rto_ns == NEVER:
+            subflow = transmit_subflow(conn)
+            if subflow != NULL:
+                conn.data_rto_ns = plane.now_ns + 2 * (subflow.rto_ns << conn.data_backoff)
+    else:
+        conn.data_rto_ns = NEVER
+    if conn.tx_nxt < conn.tx_end and conn.tx_window <= conn.tx_nxt and conn.tx_una == conn.tx_nxt:
+        if conn.persist_ns == NEVER:
+            subflow = transmit_subflow(conn)
+            if subflow != NULL:
+                conn.persist_ns = plane.now_ns + (subflow.rto_ns << conn.persist_tries)
+    else:
+        conn.persist_ns = NEVER
+        conn.persist_tries = 0
+
+
+cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef int full = 0
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if is_live(conn.subflows[i]) and conn.subflows[i].lost_count:
+            full |= repair(plane, conn, conn.subflows[i])
+    if conn.reinject_count and not full:
+        full |= send_reinjections(plane, conn)
+    if not full:
+        full |= send_new(plane, conn)
+    if conn.host_fin and not conn.fin_sent and conn.tx_nxt == conn.tx_fin:
+        send_data_fin(plane, conn)
+    arm_stream_timers(plane, conn)
+    return full
