@@ -75,10 +75,11 @@ cdef struct mptcp_t:
 
 # Never fails: options that are malformed are left out and counted in `ignored` (RFC 8684 §3).
 cdef void mptcp_parse(const tcp_t *tcp, mptcp_t *out) noexcept nogil
-# Each emitter writes one option without padding and returns its size. DSS: data_ack is written as 64 bits when DSS_ACK64 is in
-# flags, data_seq when DSS_SEQ64 is; a checksum when `has_checksum`.
-cdef uint32_t mptcp_emit_dss(uint8_t *out, uint8_t flags, uint64_t data_ack, uint64_t data_seq, uint32_t subflow_seq,
-                             uint16_t data_len, int has_checksum, uint16_t checksum) noexcept nogil
+# Each emitter writes one option without padding and returns its size. DSS: data_ack is written as 64 bits when
+# DSS_ACK64 is in flags, data_seq when DSS_SEQ64 is; a checksum when `has_checksum`.
+cdef uint32_t mptcp_emit_dss(uint8_t *out, uint8_t flags, uint64_t data_ack, uint64_t data_seq,
+                             uint32_t subflow_seq, uint16_t data_len,
+                             int has_checksum, uint16_t checksum) noexcept nogil
 # MP_CAPABLE of 20 octets (data_len < 0), 22 (has_checksum 0) or 24.
 cdef uint32_t mptcp_emit_capable_ack(uint8_t *out, uint8_t flags, uint64_t key_sender, uint64_t key_receiver,
                                      int data_len, int has_checksum, uint16_t checksum) noexcept nogil

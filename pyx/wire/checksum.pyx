@@ -1,0 +1,162 @@
+"""Internet checksum, incremental update, pseudo-headers and the DSS checksum; see the header for units."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+
+from mpcore.wire.bits cimport load32
+
+cdef extern from *:
+    """
+    #include <string.h>
+
+    /* Run-time choice of the instruction set needs gcc and glibc's ifunc; the resolvers would run before the
+       address sanitizer is ready. */
+    #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) \
+        && !defined(__SANITIZE_ADDRESS__)
+    #define MPCORE_SUM_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
+    #else
+    #define MPCORE_SUM_CLONES
+    #endif
+
+    /* Halves of 64-bit words are added in lanes of their own, so that the loop vectorises without any carry:
+       the accumulators cannot overflow below 2^31 words. In the machine's byte order, not folded. */
+    MPCORE_SUM_CLONES
+    static uint64_t mpcore_sum_words(const uint8_t *data, size_t words)
+    {
+        uint64_t low = 0, high = 0;
+        for (size_t i = 0; i < words; i++) {
+            uint64_t word;
+            memcpy(&word, data + 8 * i, sizeof word);
+            low += (uint32_t)word;
+            high += word >> 32;
+        }
+        return low + high;
+    }
+
+    static inline uint32_t mpcore_fold(uint64_t total)
+    {
+        total = (total & 0xffffffff) + (total >> 32);
+        total = (total & 0xffffffff) + (total >> 32);
+        total = (total & 0xffff) + (total >> 16);
+        total = (total & 0xffff) + (total >> 16);
+        return (uint32_t)((total & 0xffff) + (total >> 16));
+    }
+
+    static inline uint32_t mpcore_swap(uint32_t sum)
+    {
+        return ((sum & 0xff) << 8) | (sum >> 8);
+    }
+
+    /* RFC 1071 section 2 (B): the sum may be taken in the machine's byte order and swapped at the end. */
+    static inline uint32_t mpcore_sum(const uint8_t *data, size_t size)
+    {
+        uint64_t total = mpcore_sum_words(data, size / 8), word = 0;
+        uint32_t sum;
+        memcpy(&word, data + (size & ~(size_t)7), size & 7);
+        sum = mpcore_fold(total + (uint32_t)word + (word >> 32));
+    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+        return sum;
+    #else
+        return mpcore_swap(sum);
+    #endif
+    }
+    """
+    uint32_t mpcore_fold(uint64_t total) noexcept nogil
+    uint32_t mpcore_swap(uint32_t sum) noexcept nogil
+    uint32_t mpcore_sum(const uint8_t *data, size_t size) noexcept nogil
+
+
+cdef uint32_t sum_bytes(const uint8_t *data, size_t size) noexcept nogil:
+    if size == 0:
+        return 0
+    return mpcore_sum(data, size)
+
+
+cdef uint32_t sum_join(uint32_t left, size_t left_size, uint32_t right) noexcept nogil:
+    if left_size & 1:
+        right = mpcore_swap(right)
+    return mpcore_fold(<uint64_t>left + right)
+
+
+cdef uint32_t sum_pseudo(int version, const uint8_t *src, const uint8_t *dst,
+                         uint8_t protocol, uint32_t size) noexcept nogil:
+    cdef uint64_t total = <uint64_t>protocol + size
+    cdef uint32_t at
+    for at in range(0, 4 if version == 4 else 16, 4):
+        total += load32(src + at)
+        total += load32(dst + at)
+    return mpcore_fold(total)
+
+
+cdef uint16_t checksum_dss(uint64_t data_seq, uint32_t subflow_seq, uint16_t data_len,
+                           uint32_t payload_sum) noexcept nogil:
+    # RFC 8684 §3.3.1: the data sequence number counts with all 64 bits even when 32 are on the wire.
+    cdef uint64_t total = (data_seq >> 32) + <uint32_t>data_seq + subflow_seq + data_len + payload_sum
+    return <uint16_t>~mpcore_fold(total)
+
+
+cdef uint16_t checksum_finish(uint32_t total) noexcept nogil:
+    return <uint16_t>~mpcore_fold(total)
+
+
+cdef uint16_t checksum_update16(uint16_t checksum, uint16_t old, uint16_t new) noexcept nogil:
+    # RFC 1624 §3: HC' = ~(~HC + ~m + m'); the older form of RFC 1141 yields a wrong zero.
+    cdef uint64_t total = <uint64_t><uint16_t>~checksum + <uint16_t>~old + new
+    return <uint16_t>~mpcore_fold(total)
+
+
+cdef uint16_t checksum_update32(uint16_t checksum, uint32_t old, uint32_t new) noexcept nogil:
+    cdef uint64_t total = <uint64_t><uint16_t>~checksum + <uint32_t>~old + new
+    return <uint16_t>~mpcore_fold(total)
+
+
+cdef uint32_t _sum_buffer(object data, size_t *size) except? 0xffffffff:
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        size[0] = <size_t>view.len
+        return sum_bytes(<const uint8_t *>view.buf, size[0])
+    finally:
+        PyBuffer_Release(&view)
+
+
+def sum_of(data, uint32_t initial=0):
+    """Return the folded one's-complement sum of `data` on top of `initial`, not inverted."""
+    cdef size_t size
+    return sum_join(mpcore_fold(initial), 0, _sum_buffer(data, &size))
+
+
+def checksum(data):
+    """Return the Internet checksum of `data` (RFC 1071); 0 when `data` contains its own right checksum."""
+    cdef size_t size
+    return checksum_finish(_sum_buffer(data, &size))
+
+
+def update16(uint16_t checksum, uint16_t old, uint16_t new):
+    """Return the checksum after a 16-bit field went from `old` to `new` (RFC 1624 §3)."""
+    return checksum_update16(checksum, old, new)
+
+
+def update32(uint16_t checksum, uint32_t old, uint32_t new):
+    """Return the checksum after an aligned 32-bit field went from `old` to `new` (RFC 1624 §3)."""
+    return checksum_update32(checksum, old, new)
+
+
+def dss_checksum(uint64_t data_seq, uint32_t subflow_seq, uint16_t data_len, payload=b""):
+    """Return the checksum of a mapping and the bytes mapped (RFC 8684 §3.3.1)."""
+    cdef size_t size
+    return checksum_dss(data_seq, subflow_seq, data_len, _sum_buffer(payload, &size))
+
+
+def tcp_checksum(bytes src not None, bytes dst not None, segment):
+    """Return the checksum of a TCP segment whose checksum field is zero; 0 for one that is already right.
+
+    `src` and `dst` are raw addresses of 4 or 16 bytes, else ValueError.
+    """
+    cdef size_t size
+    cdef uint32_t total
+    if len(src) != len(dst) or len(src) not in (4, 16):
+        raise ValueError("addresses must be 4 or 16 bytes, both of the same length")
+    total = _sum_buffer(segment, &size)
+    if size > 0xffffffff:
+        raise ValueError("segment is longer than 4 GiB")
+    return checksum_finish(total + sum_pseudo(4 if len(src) == 4 else 6, src, dst, 6, <uint32_t>size))
