@@ -10,8 +10,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 # Sum of `size` bytes at `data`, any alignment; an odd last byte is padded with zero on the right.
 cdef uint32_t sum_bytes(const uint8_t *data, size_t size) noexcept nogil
-# `left` covers `left_size` bytes; joins the sum `right` of the bytes that follow, swapped when `left_size` is odd
-# (RFC 1071 §2 (B)).
+# `left` covers `left_size` bytes; joins the sum `right` of the bytes that follow, swapped when `left_size` is
+# odd (RFC 1071 §2 (B)).
 cdef uint32_t sum_join(uint32_t left, size_t left_size, uint32_t right) noexcept nogil
 # Sum of the pseudo-header of TCP and others (RFC 9293 §3.1, RFC 8200 §8.1); addresses of 4 or 16 octets by
 # `version`.

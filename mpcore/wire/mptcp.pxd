@@ -36,8 +36,8 @@ cdef enum:
 
 
 cdef struct mptcp_t:
-    uint16_t seen              # bit 1 << subtype for each well-formed option of the segment
-    uint8_t ignored            # options of unknown subtype, or whose length is in no row of notes 2.1
+    uint16_t seen              # bit 1 << subtype for each well-formed option; the first of a subtype counts
+    uint8_t ignored            # options of unknown subtype, of a length RFC 8684 does not give, or repeated
     # MP_CAPABLE: the form is told by capable_size (4, 12, 20, 22, 24)
     uint8_t capable_size
     uint8_t capable_version
@@ -75,8 +75,8 @@ cdef struct mptcp_t:
 
 # Never fails: options that are malformed are left out and counted in `ignored` (RFC 8684 §3).
 cdef void mptcp_parse(const tcp_t *tcp, mptcp_t *out) noexcept nogil
-# Each emitter writes one option without padding and returns its size. DSS: data_ack is written as 64 bits when
-# DSS_ACK64 is in flags, data_seq when DSS_SEQ64 is; a checksum when `has_checksum`.
+# Each emitter writes one option without padding and returns its size. DSS: data_ack is written as 64 bits
+# when DSS_ACK64 is in flags, data_seq when DSS_SEQ64 is; a checksum when `has_checksum`.
 cdef uint32_t mptcp_emit_dss(uint8_t *out, uint8_t flags, uint64_t data_ack, uint64_t data_seq,
                              uint32_t subflow_seq, uint16_t data_len,
                              int has_checksum, uint16_t checksum) noexcept nogil

@@ -61,8 +61,8 @@ cdef struct tcp_t:
 
 # `size` is the segment: header, options and payload. TCP_OK, or a negative status with *out undefined.
 cdef int tcp_parse(const uint8_t *data, uint32_t size, tcp_t *out) noexcept nogil
-# Writes a header with `options_size` option bytes (copied from `options`, padded with NOP to a multiple of four)
-# and checksum 0; returns the header's size, or 0 and nothing written when there are more than 40.
+# Writes a header with `options_size` option bytes (copied from `options`, padded with NOP to a multiple of
+# four) and checksum 0; returns the header's size, or 0 and nothing written when there are more than 40.
 cdef uint32_t tcp_emit(uint8_t *out, uint16_t src_port, uint16_t dst_port, uint32_t seq, uint32_t ack,
                        uint8_t flags, uint16_t window,
                        const uint8_t *options, uint32_t options_size) noexcept nogil

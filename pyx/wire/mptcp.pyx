@@ -23,7 +23,7 @@ cdef void mptcp_parse(const tcp_t *tcp, mptcp_t *out) noexcept nogil:
             out.ignored += 1
 
 
-# 1 when the option of `size` >= 3 octets is well formed and its fields are in *out, else 0 and *out as before.
+# 1 when the option of `size` >= 3 octets is well formed and its fields are in *out, else 0 and *out as before
 cdef int _take(const uint8_t *option, uint8_t size, int index, mptcp_t *out) noexcept nogil:
     cdef uint8_t subtype = option[2] >> 4
     if subtype == MP_DSS:
@@ -245,7 +245,7 @@ cdef uint64_t expand_data_seq(uint64_t reference, uint32_t value) noexcept nogil
 
 
 def describe(bytes segment not None):
-    """Return the MPTCP meaning of a TCP segment (without IP header) as a dictionary, one key an option present.
+    """Return the MPTCP meaning of a TCP segment (without IP header) as a dictionary, one key an option.
 
     The keys are the subtypes' names in lower case, plus `ignored`, the number of options left out. Raises
     ValueError when the TCP header itself cannot be parsed. For tests and tools.
@@ -328,7 +328,7 @@ def emit_dss(uint8_t flags, *, uint64_t data_ack=0, uint64_t data_seq=0, uint32_
 
 
 def emit_capable_ack(uint8_t flags, uint64_t key_sender, uint64_t key_receiver, data_len=None, checksum=None):
-    """Return the MP_CAPABLE of a third ACK, with a length and checksum of first data if given (RFC 8684 §3.1)."""
+    """Return the MP_CAPABLE of a third ACK, of first data when there is a `data_len` (RFC 8684 §3.1)."""
     cdef uint8_t out[24]
     cdef uint16_t value = 0 if checksum is None else checksum
     cdef uint16_t length = 0 if data_len is None else data_len
@@ -365,7 +365,7 @@ def emit_fastclose(uint64_t receiver_key):
 
 
 def emit_rst(uint8_t reason, uint8_t flags=0):
-    """Return an MP_TCPRST option; `flags` is the low nibble, T = 0x01 for a transient cause (RFC 8684 §3.6)."""
+    """Return an MP_TCPRST option; `flags` is the low nibble, T = 0x01 for a passing cause (RFC 8684 §3.6)."""
     cdef uint8_t out[4]
     return out[:mptcp_emit_rst(out, flags, reason)]
 

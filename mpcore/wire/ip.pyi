@@ -1,0 +1,6 @@
+from typing import Any
+
+def describe(data: bytes) -> dict[str, Any]: ...
+def emit_header(
+    src: bytes, dst: bytes, protocol: int, payload_size: int, *, ttl: int = 64, tos: int = 0
+) -> bytes: ...
