@@ -1,6 +1,8 @@
 from typing import Any
 
-def describe(segment: bytes) -> dict[str, Any]: ...
+from typing_extensions import Buffer
+
+def describe(segment: Buffer) -> dict[str, Any]: ...
 def emit_dss(
     flags: int,
     *,

@@ -1,8 +1,8 @@
 """MPTCP options as values (RFC 8684 §3).
 
 Keys, tokens, nonces and sequence numbers are ints, addresses and HMACs raw bytes. A value that was parsed is
-legal in itself; whether it may stand in this segment, in this state, is the handshake's business. Reserved bits
-are ignored on receipt and sent as zero.
+legal in itself; whether it may stand in this segment, in this state, is the handshake's business. Reserved
+bits are ignored on receipt and sent as zero.
 """
 
 from dataclasses import dataclass

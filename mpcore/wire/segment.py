@@ -47,8 +47,8 @@ class Segment:
 def parse_segment(data: bytes) -> Segment:
     """Return the segment in an IP packet; bytes beyond the packet's own length are ignored.
 
-    Checksums are not verified: a packet of the local host may not have one yet. WireError for anything that is
-    not a whole, well-formed TCP segment.
+    Checksums are not verified: a packet of the local host may not have one yet. WireError for anything that
+    is not a whole, well-formed TCP segment.
     """
     version = data[0] >> 4 if data else 0
     if version == 4:

@@ -1,6 +1,8 @@
 from typing import Any
 
-def describe(segment: bytes) -> dict[str, Any]: ...
+from typing_extensions import Buffer
+
+def describe(segment: Buffer) -> dict[str, Any]: ...
 def emit_header(
     src_port: int, dst_port: int, seq: int, ack: int, flags: int, window: int, options: bytes = b""
 ) -> bytes: ...

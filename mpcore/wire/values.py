@@ -1,7 +1,7 @@
 """The wire as immutable values: one import for options, segments and their numbers.
 
-`parse_*` takes any bytes and gives a value or raises WireError; `emit_*` is its inverse. The data plane does not
-use these: it has the views of `mpcore.wire.ip`, `tcp` and `mptcp` in C.
+`parse_*` takes any bytes and gives a value or raises WireError; `emit_*` is its inverse. The data plane does
+not use these: it has the views of `mpcore.wire.ip`, `tcp` and `mptcp` in C.
 """
 
 from mpcore.wire.constants import (

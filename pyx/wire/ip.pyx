@@ -1,5 +1,6 @@
 """IPv4 and IPv6 headers; see the header for statuses."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memcpy, memset
 
 from mpcore.wire.bits cimport load16, store16
@@ -12,8 +13,8 @@ cdef enum:
     NEXT_AUTHENTICATION = 51
     NEXT_DESTINATION = 60
 
-    # Upper layer included. No host sends a longer chain, and of the longest headers (2048 octets each) the size
-    # still fits into header_size.
+    # Upper layer included. No host sends a longer chain, and of the longest headers (2048 octets each) the
+    # size still fits into header_size.
     EXTENSIONS_MAX = 16
 
 
@@ -138,16 +139,25 @@ cdef uint32_t _emit_v6(uint8_t *out, const uint8_t *src, const uint8_t *dst, uin
 _STATUS_NAMES = {IP_OK: "ok", IP_TRUNCATED: "truncated", IP_MALFORMED: "malformed", IP_FRAGMENT: "fragment"}
 
 
-def describe(bytes data not None):
+def describe(data):
     """Return the parsed header as a dictionary; `status` is ok, truncated, malformed or fragment.
 
     Other keys are there only when the status is ok. For tests and tools.
     """
+    cdef Py_buffer view
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        return _describe(<const uint8_t *>view.buf, <uint32_t>min(view.len, 0xffffffff))
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef dict _describe(const uint8_t *data, uint32_t size):
     cdef ip_t ip
-    cdef int status = ip_parse(data, <uint32_t>len(data), &ip)
+    cdef int status = ip_parse(data, size, &ip)
     if status != IP_OK:
         return {"status": _STATUS_NAMES[status]}
-    size = 4 if ip.version == 4 else 16
+    address_size = 4 if ip.version == 4 else 16
     return {
         "status": "ok",
         "version": ip.version,
@@ -156,8 +166,8 @@ def describe(bytes data not None):
         "ttl": ip.ttl,
         "header_size": ip.header_size,
         "total_size": ip.total_size,
-        "src": ip.src[:size],
-        "dst": ip.dst[:size],
+        "src": ip.src[:address_size],
+        "dst": ip.dst[:address_size],
     }
 
 

@@ -1,5 +1,6 @@
 """MPTCP options of a segment, and emission; see the header for the forms."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.stdint cimport int32_t, int64_t
 from libc.string cimport memcpy, memset
 
@@ -244,15 +245,24 @@ cdef uint64_t expand_data_seq(uint64_t reference, uint32_t value) noexcept nogil
     return reference + <uint64_t><int64_t><int32_t>(value - <uint32_t>reference)
 
 
-def describe(bytes segment not None):
+def describe(segment):
     """Return the MPTCP meaning of a TCP segment (without IP header) as a dictionary, one key an option.
 
     The keys are the subtypes' names in lower case, plus `ignored`, the number of options left out. Raises
     ValueError when the TCP header itself cannot be parsed. For tests and tools.
     """
+    cdef Py_buffer view
+    PyObject_GetBuffer(segment, &view, PyBUF_SIMPLE)
+    try:
+        return _describe(<const uint8_t *>view.buf, <uint32_t>min(view.len, 0xffffffff))
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef dict _describe(const uint8_t *segment, uint32_t size):
     cdef tcp_t tcp
     cdef mptcp_t mptcp
-    if tcp_parse(segment, <uint32_t>len(segment), &tcp) != TCP_OK:
+    if tcp_parse(segment, size, &tcp) != TCP_OK:
         raise ValueError("not a TCP segment")
     mptcp_parse(&tcp, &mptcp)
     found = {"ignored": mptcp.ignored}

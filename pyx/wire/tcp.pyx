@@ -1,5 +1,6 @@
 """TCP header and options; see the header for statuses and flags."""
 
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from libc.string cimport memcpy, memset
 
 from mpcore.wire.bits cimport load16, load32, store16, store32
@@ -140,14 +141,23 @@ cdef int tcp_checksum_ok(int version, const uint8_t *src, const uint8_t *dst,
 _STATUS_NAMES = {TCP_OK: "ok", TCP_TRUNCATED: "truncated", TCP_MALFORMED: "malformed"}
 
 
-def describe(bytes segment not None):
+def describe(segment):
     """Return a TCP segment (without IP header) as a dictionary; `status` is ok, truncated or malformed.
 
     Other keys are there only when the status is ok; of options not present the value is None. For tests and
     tools.
     """
+    cdef Py_buffer view
+    PyObject_GetBuffer(segment, &view, PyBUF_SIMPLE)
+    try:
+        return _describe(<const uint8_t *>view.buf, <uint32_t>min(view.len, 0xffffffff))
+    finally:
+        PyBuffer_Release(&view)
+
+
+cdef dict _describe(const uint8_t *segment, uint32_t size):
     cdef tcp_t tcp
-    cdef int status = tcp_parse(segment, <uint32_t>len(segment), &tcp)
+    cdef int status = tcp_parse(segment, size, &tcp)
     if status != TCP_OK:
         return {"status": _STATUS_NAMES[status]}
     return {

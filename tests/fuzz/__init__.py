@@ -1,0 +1,1 @@
+"""Hostile bytes: bounded mutation in the process, and a build under the sanitizers."""

@@ -1,0 +1,1 @@
+"""Known answers: bytes and what they mean."""
