@@ -1,13 +1,17 @@
-"""A byte ring addressed by stream offset, made of chunks from a shared pool: memory is used only where bytes are."""
+"""A byte ring addressed by stream offset, made of chunks from a shared pool.
+
+Memory is used only where bytes are. Offsets count modulo 2**64.
+"""
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 
 cdef enum:
     RING_CHUNK_SIZE = 65536
+    RING_SPAN_MAX = 1073741824     # most bytes that one ring covers
 
 
-cdef struct chunk_pool_t:      # owner: Engine
+cdef struct chunk_pool_t:      # owner: Engine; outlives the rings that use it, and does not move
     uint8_t **free_chunks      # stack of chunks not in use
     uint32_t free_count
     uint32_t allocated         # chunks taken from the system so far
@@ -19,20 +23,25 @@ cdef struct chunk_pool_t:      # owner: Engine
 cdef struct ring_t:            # owner: a connection; zero is an empty ring without pool
     chunk_pool_t *pool
     uint8_t **chunks           # slot (offset / RING_CHUNK_SIZE) % slots
-    uint32_t slots             # power of two
+    uint32_t slots             # power of two, twice the chunks of `limit`
     uint64_t head              # first offset still held
-    uint64_t limit             # bytes of span that the ring may cover: slots * RING_CHUNK_SIZE
+    uint64_t limit             # bytes of span that the ring may cover
 
 
 cdef int pool_init(chunk_pool_t *pool, uint32_t limit) noexcept nogil       # 0, or -1 when memory is short
 cdef void pool_clear(chunk_pool_t *pool) noexcept nogil                     # frees the free chunks
 # `span_bytes` (rounded up to chunks, a power of two of them) is the distance from head that can be written.
+# 0, or -1 when memory is short or the span is above RING_SPAN_MAX.
 cdef int ring_init(ring_t *ring, chunk_pool_t *pool, uint64_t span_bytes, uint64_t head) noexcept nogil
 cdef void ring_clear(ring_t *ring) noexcept nogil                           # returns every chunk to the pool
-# Copies `size` bytes to `offset`; 0, or -1 when it lies outside [head, head + limit) or the pool is exhausted.
+# Copies `size` bytes to `offset`; 0, or -1 (nothing written) when they lie outside [head, head + limit) or the
+# pool is exhausted.
 cdef int ring_write(ring_t *ring, uint64_t offset, const uint8_t *data, uint32_t size) noexcept nogil
-# Pointers to the `size` bytes at `offset` (size <= RING_CHUNK_SIZE): fills one or two pieces, returns how many; 0 if not held.
+# Pointers to the `size` bytes at `offset` (1 <= size <= RING_CHUNK_SIZE): fills one or two pieces and returns how
+# many, 0 if not held. They stay valid until a release or trim gives their chunk back.
 cdef int ring_pieces(const ring_t *ring, uint64_t offset, uint32_t size,
                      const uint8_t **piece, uint32_t *piece_size) noexcept nogil
 # Forgets everything before `head`, giving whole chunks back.
 cdef void ring_release(ring_t *ring, uint64_t head) noexcept nogil
+# Gives every chunk back, for a caller that knows that nothing from `head` on is needed (an idle connection).
+cdef void ring_trim(ring_t *ring) noexcept nogil

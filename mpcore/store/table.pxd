@@ -29,10 +29,12 @@ cdef struct flow_table_t:      # owner: Engine
 
 cdef void flow_key(flow_key_t *out, int version, const uint8_t *local, uint16_t local_port,
                    const uint8_t *remote, uint16_t remote_port) noexcept nogil
-cdef int table_init(flow_table_t *table, uint32_t limit, uint64_t seed0, uint64_t seed1) noexcept nogil   # 0 or -1
+# 0, or -1 when memory is short. All memory is taken here; `seed0` and `seed1` are secret random bits.
+cdef int table_init(flow_table_t *table, uint32_t limit, uint64_t seed0, uint64_t seed1) noexcept nogil
 cdef void table_clear(flow_table_t *table) noexcept nogil
 # The value's address, valid until the next insert or remove, or NULL.
 cdef uint64_t *table_find(const flow_table_t *table, const flow_key_t *key) noexcept nogil
 # 0, or -1 when the table is full, or -2 when the key is there already.
 cdef int table_insert(flow_table_t *table, const flow_key_t *key, uint64_t value) noexcept nogil
-cdef int table_remove(flow_table_t *table, const flow_key_t *key) noexcept nogil                          # 0 or -1
+# 0, or -1 when the key is not there.
+cdef int table_remove(flow_table_t *table, const flow_key_t *key) noexcept nogil
