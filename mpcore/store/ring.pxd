@@ -34,11 +34,11 @@ cdef void pool_clear(chunk_pool_t *pool) noexcept nogil                     # fr
 # 0, or -1 when memory is short or the span is above RING_SPAN_MAX.
 cdef int ring_init(ring_t *ring, chunk_pool_t *pool, uint64_t span_bytes, uint64_t head) noexcept nogil
 cdef void ring_clear(ring_t *ring) noexcept nogil                           # returns every chunk to the pool
-# Copies `size` bytes to `offset`; 0, or -1 (nothing written) when they lie outside [head, head + limit) or the
-# pool is exhausted.
+# Copies `size` bytes to `offset`; 0, or -1 (nothing written) when they lie outside [head, head + limit) or
+# the pool is exhausted.
 cdef int ring_write(ring_t *ring, uint64_t offset, const uint8_t *data, uint32_t size) noexcept nogil
-# Pointers to the `size` bytes at `offset` (1 <= size <= RING_CHUNK_SIZE): fills one or two pieces and returns how
-# many, 0 if not held. They stay valid until a release or trim gives their chunk back.
+# Pointers to the `size` bytes at `offset` (1 <= size <= RING_CHUNK_SIZE): fills one or two pieces and returns
+# how many, 0 if not held. They stay valid until a release or trim gives their chunk back.
 cdef int ring_pieces(const ring_t *ring, uint64_t offset, uint32_t size,
                      const uint8_t **piece, uint32_t *piece_size) noexcept nogil
 # Forgets everything before `head`, giving whole chunks back.

@@ -116,8 +116,8 @@ cdef uint64_t *table_find(const flow_table_t *table, const flow_key_t *key) noex
 cdef void table_rebuild(flow_table_t *table) noexcept nogil:
     """Drop the deleted slots in place.
 
-    The walk starts behind an empty slot, so an entry is met after all those that probe before it, and can only
-    move back, into a slot that the walk has passed.
+    The walk starts behind an empty slot, so an entry is met after all those that probe before it, and can
+    only move back, into a slot that the walk has passed.
     """
     cdef uint32_t start = 0, i, index, target
     cdef flow_slot_t moved
@@ -147,7 +147,7 @@ cdef int table_insert(flow_table_t *table, const flow_key_t *key, uint64_t value
         return -2
     if table.count >= table.limit:
         return -1
-    # At 7/8 used and at most 70 % live, a rebuild is paid for by removals of at least 17 % of the slots.
+    # At 7/8 used and at most 70 % live, a rebuild is paid for by removals of 17 % of the slots.
     if <uint64_t>table.used * 8 >= <uint64_t>table.mask * 7:
         table_rebuild(table)
     index = hash & table.mask
