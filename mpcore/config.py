@@ -1,0 +1,340 @@
+"""The configuration: every key, its default, its unit and its limits.
+
+The file is TOML, one table a section below; an absent file means all defaults. Durations are written in
+seconds (`close_timeout_s = 2.5`) and read by the code as integer nanoseconds (`close_timeout_ns`); sizes are
+bytes. Whatever is wrong, ConfigError names the file (or the `--set`), the key and what was expected.
+"""
+
+import difflib
+import ipaddress
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from mpcore.errors import ConfigError
+
+SECOND_NS = 1_000_000_000
+MIB = 1 << 20
+
+Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
+BufferBytes = Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 30)]
+MemoryBytes = Annotated[int, msgspec.Meta(ge=MIB, le=1 << 40)]
+Mark = Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]
+Seconds = Annotated[float, msgspec.Meta(ge=0.001, le=86400.0)]
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+class ExcludeRule:
+    """Connections that stay plain TCP: by remote network, by port of either side, or by both.
+
+    Attributes:
+        network: the remote addresses meant; None means every one
+        port: local or remote TCP port (with a network: the remote one); None means every one
+    """
+
+    __slots__ = ("network", "port")
+
+    def __init__(self, network: Network | None = None, port: int | None = None) -> None:
+        if network is None and port is None:
+            raise ValueError("an exclude rule needs a network or a port")
+        self.network = network
+        self.port = port
+
+    @classmethod
+    def parse(cls, text: str) -> "ExcludeRule":
+        """Return the rule that `22`, `10.0.0.0/8`, `10.0.0.1:22` or `[2001:db8::1]:443` stands for.
+
+        Raises:
+            ValueError: `text` is none of these
+        """
+        bracketed = re.fullmatch(r"\[(?P<host>[^\]]*)\](?::(?P<port>\d+))?", text)
+        plain = re.fullmatch(r"(?P<host>[^:]*):(?P<port>\d+)", text)
+        match = bracketed or plain
+        try:
+            if text.isascii() and text.isdecimal():
+                return cls(port=_port(text))
+            if match is None:
+                return cls(network=ipaddress.ip_network(text))
+            port = match["port"]
+            return cls(ipaddress.ip_network(match["host"]), None if port is None else _port(port))
+        except ValueError as error:
+            raise ValueError(f"{text!r} is no port, address, network or address:port ({error})") from None
+
+    def matches(self, remote: bytes, local_port: int, remote_port: int) -> bool:
+        """Tell whether a connection with the packed address `remote` and these ports is meant."""
+        if self.network is None:
+            return self.port in (local_port, remote_port)
+        if self.port is not None and self.port != remote_port:
+            return False
+        return ipaddress.ip_address(remote) in self.network
+
+    def __str__(self) -> str:
+        if self.network is None:
+            return str(self.port)
+        if self.port is None:
+            return str(self.network)
+        return f"[{self.network}]:{self.port}" if self.network.version == 6 else f"{self.network}:{self.port}"
+
+    def __repr__(self) -> str:
+        return f"ExcludeRule.parse({str(self)!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, ExcludeRule):
+            return NotImplemented
+        return (self.network, self.port) == (other.network, other.port)
+
+    def __hash__(self) -> int:
+        return hash((self.network, self.port))
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 1 <= port <= 65535:
+        raise ValueError(f"port {port} is outside 1..65535")
+    return port
+
+
+class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What all sections share: immutable, keywords only, an unknown key is an error."""
+
+
+class MptcpConfig(_Section, frozen=True):
+    """`[mptcp]`: which connections become multipath, and how."""
+
+    # Off: mpcore leaves every TCP connection as it is.
+    enabled: bool = True
+    # Add MP_CAPABLE to the SYNs of local programs that connect (RFC 8684 §3.1).
+    client: bool = True
+    # Answer MP_CAPABLE on behalf of local programs that listen (RFC 8684 §3.1).
+    server: bool = True
+    # Who opens subflows (RFC 8684 §3.4): fullmesh joins every pair of addresses; backup does so with the B
+    # bit; ndiffports opens several between the same pair; none opens nothing and only answers.
+    path_manager: Literal["fullmesh", "backup", "ndiffports", "none"] = "fullmesh"
+    # Which subflow with room sends next (RFC 8684 §3.3.8).
+    scheduler: Literal["lowest-rtt", "round-robin"] = "lowest-rtt"
+    # lia couples the subflows' windows (RFC 6356 §3, RFC 8684 §3.3.7); reno lets each grow alone (RFC 5681
+    # §3.1).
+    congestion: Literal["lia", "reno"] = "lia"
+    # Structure that holds data out of order until it is whole (RFC 8684 §3.3.4): same results, other costs.
+    reorder: Literal["runs", "regular", "tree", "shortcuts", "allshortcuts"] = "runs"
+    # Ask for the DSS checksum, the A bit of MP_CAPABLE (RFC 8684 §3.1, §3.3); used too when the peer asks.
+    checksum: bool = False
+    # Subflows that a connection may have beyond its first.
+    max_subflows: Annotated[int, msgspec.Meta(ge=0, le=63)] = 8
+    # Connections left alone, such as "22", "10.0.0.0/8", "10.0.0.1:22", "[2001:db8::1]:443"; see ExcludeRule.
+    exclude: tuple[ExcludeRule, ...] = ()
+    # Interfaces whose addresses take part as backup: the B bit of MP_JOIN (RFC 8684 §3.2, §3.3.8).
+    backup_interfaces: tuple[str, ...] = ()
+    # Interfaces whose addresses take no part.
+    exclude_interfaces: tuple[str, ...] = ()
+    # Treat connections over lo too; for tests on one host.
+    loopback: bool = False
+    # Source ports of subflows that mpcore opens, inclusive; keep them out of ip_local_port_range.
+    join_port_min: Port = 61000
+    join_port_max: Port = 65535
+    # Seconds that a connection without any subflow waits for a new one (break-before-make, RFC 8684 §3.3.3).
+    close_timeout_s: Seconds = 60.0
+    # Seconds before an ADD_ADDR without echo is repeated (RFC 8684 §3.4.1).
+    add_addr_timeout_s: Seconds = 1.0
+    # SYNs with MP_CAPABLE before one without it is let through (RFC 8684 §3.9.3).
+    syn_fallback_retries: Annotated[int, msgspec.Meta(ge=0, le=16)] = 2
+
+    def __post_init__(self) -> None:
+        if self.join_port_min > self.join_port_max:
+            raise ValueError(f"join_port_min {self.join_port_min} is above join_port_max")
+
+    @property
+    def close_timeout_ns(self) -> int:
+        """Nanoseconds of `close_timeout_s`."""
+        return round(self.close_timeout_s * SECOND_NS)
+
+    @property
+    def add_addr_timeout_ns(self) -> int:
+        """Nanoseconds of `add_addr_timeout_s`."""
+        return round(self.add_addr_timeout_s * SECOND_NS)
+
+    def excludes(self, remote: bytes, local_port: int, remote_port: int) -> bool:
+        """Tell whether a rule in `exclude` keeps this connection plain TCP."""
+        return any(rule.matches(remote, local_port, remote_port) for rule in self.exclude)
+
+
+class RoutingConfig(_Section, frozen=True):
+    """`[routing]`: how packets of a subflow leave by the interface of their source address."""
+
+    # Install one table and one rule a local address; off: the host's administrator has done so.
+    manage: bool = True
+    # First routing table number used; one a local address follows.
+    table_base: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF0000)] = 5200
+    # Priority of the rules (`ip rule`); below 32766, so that they come before the main table.
+    priority: Annotated[int, msgspec.Meta(ge=1, le=32765)] = 5200
+    # Bit of the packet mark that says: mpcore has seen it.
+    mark_seen: Mark = 0x10000000
+    # Bit of the packet and connection mark that says: this connection needs mpcore no more.
+    mark_leave: Mark = 0x20000000
+
+    def __post_init__(self) -> None:
+        if self.mark_seen & self.mark_leave:
+            raise ValueError("mark_seen and mark_leave share a bit; they must differ in all")
+
+
+class QueueConfig(_Section, frozen=True):
+    """`[queue]`: how packets come from the kernel."""
+
+    # netlink: batches, super-packets; netfilterqueue: the simple one, a Python call a packet.
+    backend: Literal["netlink", "netfilterqueue"] = "netlink"
+    # NFQUEUE number.
+    number: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5200
+    # Packets that may wait in the kernel.
+    max_length: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 8192
+    # Take super-packets of up to 64 KiB instead of segments (NFQA_CFG_F_GSO).
+    gso: bool = True
+    # A full queue lets packets pass instead of losing them (NFQA_CFG_F_FAIL_OPEN).
+    fail_open: bool = True
+
+
+class LimitsConfig(_Section, frozen=True):
+    """`[limits]`: the edge of every table and buffer; reaching one moves a counter (RFC 8684 §5)."""
+
+    # Connections known at once; later ones stay plain TCP.
+    max_connections: Count = 16384
+    # Connections whose handshake is not complete.
+    max_half_open: Count = 4096
+    # MP_JOIN handshakes that one connection may have pending (RFC 8684 §3.2, §5).
+    max_joins_per_connection: Annotated[int, msgspec.Meta(ge=1, le=255)] = 8
+    # Bytes of one connection that wait for a DATA_ACK (RFC 8684 §3.3.5).
+    send_buffer_bytes: BufferBytes = 8 * MIB
+    # Bytes of one connection that wait for order or for the program (RFC 8684 §3.3.4).
+    receive_buffer_bytes: BufferBytes = 8 * MIB
+    # Bytes of all connections together.
+    memory_bytes: MemoryBytes = 1024 * MIB
+    # Pieces out of order that one connection may hold.
+    reorder_nodes: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 4096
+    # Segments that one subflow may have in flight.
+    subflow_segments: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 16384
+
+    def __post_init__(self) -> None:
+        if self.memory_bytes < self.send_buffer_bytes + self.receive_buffer_bytes:
+            raise ValueError("memory_bytes is less than the send and receive buffer of one connection")
+
+
+class ControlConfig(_Section, frozen=True):
+    """`[control]`: where `mpcore show` and its like reach the daemon."""
+
+    # Path of the Unix socket; an address holds at most 107 bytes.
+    path: Annotated[str, msgspec.Meta(min_length=1, max_length=107)] = "/run/mpcore/control.sock"
+
+
+class LogConfig(_Section, frozen=True):
+    """`[log]`: what the daemon says on standard error."""
+
+    # Least severity that is printed.
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class Config(_Section, frozen=True):
+    """All sections; `Config()` is a working configuration."""
+
+    mptcp: MptcpConfig = MptcpConfig()
+    routing: RoutingConfig = RoutingConfig()
+    queue: QueueConfig = QueueConfig()
+    limits: LimitsConfig = LimitsConfig()
+    control: ControlConfig = ControlConfig()
+    log: LogConfig = LogConfig()
+
+
+def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
+    """Return the configuration in the TOML file `path` (None: all defaults) with `overrides` laid over it.
+
+    An override is `section.key=value`, its value as TOML or, for a string, a bare word.
+
+    Raises:
+        ConfigError: the file cannot be read, is no TOML, or a key or value is not legal
+    """
+    file = "configuration" if path is None else str(path)
+    document = {} if path is None else _read(file)
+    config = _convert(document, file, {})
+    if not overrides:
+        return config
+    return _convert(document, file, {_lay_over(document, override): override for override in overrides})
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: not valid TOML: {error}") from error
+
+
+def _lay_over(document: dict[str, Any], override: str) -> str:
+    """Put the override into `document` and return its key."""
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise ConfigError(f"--set {override}: expected SECTION.KEY=VALUE, like mptcp.scheduler=round-robin")
+    document.setdefault(section, {})[name] = _value(override, text.strip())
+    return f"{section}.{name}"
+
+
+def _value(override: str, text: str) -> Any:
+    """Return `text` as TOML; a bare word, which TOML has not, is a string."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError as error:
+        if re.fullmatch(r"[\w./:@%+-]+", text):
+            return text
+        raise ConfigError(f"--set {override}: the value is no TOML: {error}") from None
+    if len(document) != 1:
+        raise ConfigError(f"--set {override}: expected one value")
+    return document["value"]
+
+
+def _convert(document: Mapping[str, Any], file: str, overrides: Mapping[str, str]) -> Config:
+    """Return `document` as a Config; an error names the override whose key it concerns, or else the file."""
+    try:
+        return msgspec.convert(document, Config, dec_hook=_decode_exclude)
+    except msgspec.ValidationError as error:
+        key, problem = _explain(str(error))
+        guilty = [text for name, text in overrides.items() if f"{name}.".startswith(f"{key}.")]
+        source = f"--set {guilty[-1]}" if guilty else file
+        raise ConfigError(f"{source}: {key}: {problem}" if key else f"{source}: {problem}") from None
+
+
+def _decode_exclude(wanted: type, value: object) -> ExcludeRule:
+    if wanted is not ExcludeRule:
+        raise NotImplementedError(wanted)
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise ValueError("Expected a string such as \"22\" or \"10.0.0.0/8\"")
+    return ExcludeRule.parse(str(value))
+
+
+def _explain(message: str) -> tuple[str, str]:
+    """Return the key that msgspec's message is about, as written in the file, and what is wrong with it."""
+    text, _, place = message.partition(" - at `$")
+    key = re.sub(r"\[[\d.]*\]", "", place.rstrip("`")).strip(".")
+    wanted = _type_at(key)
+    unknown = re.match(r"Object contains unknown field `(.*)`", text)
+    if unknown:
+        known = sorted(get_type_hints(wanted))
+        near = difflib.get_close_matches(unknown[1], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"expected one of {', '.join(known)}"
+        return f"{key}.{unknown[1]}".strip("."), f"unknown key; {hint}"
+    if get_origin(wanted) is Literal:
+        text = f"{text}; expected one of {', '.join(get_args(wanted))}"
+    return key, text
+
+
+def _type_at(key: str) -> Any:
+    """Return the type of the key below Config; the key is one that msgspec found."""
+    found: Any = Config
+    for name in key.split(".") if key else ():
+        found = get_type_hints(found)[name]
+    return found
