@@ -1,8 +1,8 @@
 """The counters: index, MIB name and meaning of each.
 
 Names that begin with `MPTcpExt` are the kernel's own (`nstat 'MPTcpExt*'`) and mean the same; `MpcoreExt` are
-mpcore's. The compiled modules count by index, with the constants of `mpcore/store/counters.pxd`: `COUNTER_` and
-the name of the member here. The order is stable: a new counter goes to the end of both files.
+mpcore's. The compiled modules count by index, with the constants of `mpcore/store/counters.pxd`: `COUNTER_`
+and the name of the member here. The order is stable: a new counter goes to the end of both files.
 """
 
 from collections.abc import Sequence
@@ -34,17 +34,17 @@ class Counter(IntEnum):
     MPCAPABLE_SYNACK_RX = "MPTcpExtMPCapableSYNACKRX", "SYN/ACKs received with MP_CAPABLE"
     MPCAPABLE_ACK_RX = "MPTcpExtMPCapableACKRX", "third ACKs received with MP_CAPABLE and both keys"
     MPCAPABLE_FALLBACK_ACK = "MPTcpExtMPCapableFallbackACK", "server fell back: ACK or data without MPTCP"
-    MPCAPABLE_FALLBACK_SYNACK = "MPTcpExtMPCapableFallbackSYNACK", "client fell back: SYN/ACK without MP_CAPABLE"
+    MPCAPABLE_FALLBACK_SYNACK = "MPTcpExtMPCapableFallbackSYNACK", "client fell back: plain SYN/ACK"
     MPCAPABLE_DATA_FALLBACK = "MPTcpExtMPCapableDataFallback", "fell back: early data came without a mapping"
-    MPCAPABLE_SYN_TX_DROP = "MPTcpExtMPCapableSYNTXDrop", "SYNs repeated without MP_CAPABLE, for want of an answer"
+    MPCAPABLE_SYN_TX_DROP = "MPTcpExtMPCapableSYNTXDrop", "SYNs repeated without MP_CAPABLE: no answer"
     FALLBACK_TOKEN_INIT = "MPTcpExtMPFallbackTokenInit", "connections left plain for want of a unique token"
     DSS_FALLBACK = "MPTcpExtDssFallback", "fell back: data without a mapping on the only subflow"
     SIMULT_CONNECT_FALLBACK = "MPTcpExtSimultConnectFallback", "fell back: both sides opened at once"
     JOIN_SYN_TX = "MPTcpExtMPJoinSynTx", "SYNs sent with MP_JOIN"
     JOIN_SYN_RX = "MPTcpExtMPJoinSynRx", "SYNs received with MP_JOIN"
-    JOIN_SYN_BACKUP_RX = "MPTcpExtMPJoinSynBackupRx", "SYNs received with MP_JOIN and the backup bit"
+    JOIN_SYN_BACKUP_RX = "MPTcpExtMPJoinSynBackupRx", "the same with the backup bit"
     JOIN_SYNACK_RX = "MPTcpExtMPJoinSynAckRx", "SYN/ACKs received with MP_JOIN"
-    JOIN_SYNACK_BACKUP_RX = "MPTcpExtMPJoinSynAckBackupRx", "SYN/ACKs received with MP_JOIN and the backup bit"
+    JOIN_SYNACK_BACKUP_RX = "MPTcpExtMPJoinSynAckBackupRx", "the same with the backup bit"
     JOIN_ACK_RX = "MPTcpExtMPJoinAckRx", "third ACKs received with MP_JOIN"
     JOIN_NO_TOKEN_FOUND = "MPTcpExtMPJoinNoTokenFound", "MP_JOIN with a token of no connection"
     JOIN_SYNACK_HMAC_FAILURE = "MPTcpExtMPJoinSynAckHMacFailure", "SYN/ACKs whose HMAC was wrong"
