@@ -1,0 +1,185 @@
+"""What both handshakes share: reading a SYN's parameters, finding and replacing TCP options, refusing.
+
+Sizes are octets. Sources: RFC 9293 §3.7.1 (MSS), RFC 7323 (scaling, timestamps), RFC 8684 §3.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from mpcore.errors import WireError
+from mpcore.wire.values import (
+    AddAddr,
+    Dss,
+    MalformedMptcp,
+    MaxSegmentSize,
+    MpCapable,
+    MpExperimental,
+    MpFail,
+    MpFastclose,
+    MpJoinAck,
+    MpJoinSyn,
+    MpJoinSynAck,
+    MpPrio,
+    MpTcpRst,
+    MpV0Option,
+    RemoveAddr,
+    SackPermitted,
+    Segment,
+    Timestamps,
+    UnknownOption,
+    WindowScale,
+    emit_options,
+    emit_segment,
+)
+
+FIN = 0x01
+SYN = 0x02
+RST = 0x04
+ACK = 0x10
+ECE = 0x40
+CWR = 0x80
+
+WSCALE_MAX = 14  # RFC 7323 §2.3
+DEFAULT_MSS = {4: 536, 6: 1220}  # RFC 9293 §3.7.1
+MSS_FLOOR = 88  # the smallest that Linux works with
+
+_MPTCP_TYPES = (
+    MpCapable,
+    MpJoinSyn,
+    MpJoinSynAck,
+    MpJoinAck,
+    Dss,
+    AddAddr,
+    RemoveAddr,
+    MpPrio,
+    MpFail,
+    MpFastclose,
+    MpTcpRst,
+    MpExperimental,
+    MpV0Option,
+    MalformedMptcp,
+)
+_KIND_MD5 = 19
+_KIND_AO = 29
+_KIND_FASTOPEN = 34
+_KIND_EXPERIMENTS = (253, 254)
+_FASTOPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413 §4.1.1
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class SynParameters:
+    """What one side's SYN or SYN/ACK says about itself; `wscale` is -1 when it was not offered."""
+
+    isn: int
+    window: int
+    mss: int
+    wscale: int
+    sack: bool
+    timestamps: bool
+    ts_value: int
+
+
+def syn_parameters(segment: Segment) -> SynParameters:
+    """Return the parameters in the options of a SYN or SYN/ACK."""
+    mss = find_option(segment, MaxSegmentSize)
+    scale = find_option(segment, WindowScale)
+    stamp = find_option(segment, Timestamps)
+    return SynParameters(
+        isn=segment.seq,
+        window=segment.window,
+        mss=mss.value if mss and mss.value else DEFAULT_MSS[segment.version],
+        wscale=min(scale.shift, WSCALE_MAX) if scale else -1,
+        sack=find_option(segment, SackPermitted) is not None,
+        timestamps=stamp is not None,
+        ts_value=stamp.value if stamp else 0,
+    )
+
+
+def agreed_scales(local: SynParameters, remote: SynParameters) -> tuple[int, int]:
+    """Return both shifts, or -1 twice: scaling needs both sides (RFC 7323 §2.2)."""
+    both = local.wscale >= 0 and remote.wscale >= 0
+    return (local.wscale, remote.wscale) if both else (-1, -1)
+
+
+def find_option(segment: Segment, kind: type[T]) -> T | None:
+    """Return the first option of a type."""
+    return next((option for option in segment.options if isinstance(option, kind)), None)
+
+
+def speaks_mptcp(segment: Segment) -> bool:
+    """Tell whether the segment carries any MPTCP option, well-formed or not."""
+    return any(isinstance(option, _MPTCP_TYPES) for option in segment.options)
+
+
+def asks_fast_open(segment: Segment) -> bool:
+    """Tell whether TCP Fast Open is offered, in its own option or the experimental one (RFC 7413 §4.1.1)."""
+    return any(
+        option.kind == _KIND_FASTOPEN
+        or (option.kind in _KIND_EXPERIMENTS and option.data[:2] == _FASTOPEN_EXPERIMENT)
+        for option in _unknown(segment)
+    )
+
+
+def is_authenticated(segment: Segment) -> bool:
+    """Tell whether TCP MD5 (RFC 2385) or TCP-AO (RFC 5925) signs the segment: it cannot be rewritten."""
+    return any(option.kind in (_KIND_MD5, _KIND_AO) for option in _unknown(segment))
+
+
+def with_option(segment: Segment, option: object) -> bytes | None:
+    """Return the packet with one more option and no ECN, or None when the option has no room."""
+    options = (*segment.options, option)
+    try:
+        emit_options(options)
+    except WireError:
+        return None
+    return emit_segment(replace(without_ecn(segment), options=options))
+
+
+def towards_host(segment: Segment, mss_reserve: int) -> bytes:
+    """Return the packet as the host's TCP shall see it: no MPTCP, no ECN, and room left in each segment."""
+    options = tuple(
+        _less(option, mss_reserve) if isinstance(option, MaxSegmentSize) else option
+        for option in segment.options
+        if not isinstance(option, _MPTCP_TYPES)
+    )
+    return emit_segment(replace(without_ecn(segment), options=options))
+
+
+def without_ecn(segment: Segment) -> Segment:
+    """Return the segment with ECE and CWR cleared: a subflow's ECN marks cannot reach the host's TCP."""
+    return replace(segment, flags=segment.flags & ~(ECE | CWR))
+
+
+def reset_for(segment: Segment, reason: int) -> bytes:
+    """Return the RST with MP_TCPRST that refuses a segment (RFC 9293 §3.10.7.1, RFC 8684 §3.6)."""
+    if segment.flags & ACK:
+        seq, ack, flags = segment.ack, 0, RST
+    else:
+        length = len(segment.payload) + bool(segment.flags & SYN) + bool(segment.flags & FIN)
+        seq, ack, flags = 0, (segment.seq + length) & 0xFFFFFFFF, RST | ACK
+    return emit_segment(
+        Segment(
+            version=segment.version,
+            src=segment.dst,
+            dst=segment.src,
+            src_port=segment.dst_port,
+            dst_port=segment.src_port,
+            seq=seq,
+            ack=ack,
+            flags=flags,
+            window=0,
+            options=(MpTcpRst(reason),),
+            payload=b"",
+        )
+    )
+
+
+def _unknown(segment: Segment) -> Iterable[UnknownOption]:
+    return (option for option in segment.options if isinstance(option, UnknownOption))
+
+
+def _less(option: MaxSegmentSize, reserve: int) -> MaxSegmentSize:
+    return MaxSegmentSize(min(option.value, max(option.value - reserve, MSS_FLOOR)))
