@@ -1,4 +1,4 @@
-"""What cores and policies ask for: verdicts and packets for the driver, actions of policies, effects of cores.
+"""What cores and policies ask for: verdicts and packets, actions of policies, effects of cores.
 
 All are plain values: a policy returns actions and touches nothing; a control core returns effects, and the
 endpoint applies them to the engine. Addresses are 4 or 16 raw octets, ports and keys integers, times integer

@@ -6,16 +6,16 @@ and the host sees TCP. As client:
     host SYN        -> + MP_CAPABLE(4)                     REWRITE to the network
     network SYN/ACK -> - MP_CAPABLE(12), smaller MSS       REWRITE to the host, OpenConnection
 
-and from then on the engine owns the connection: the host's third ACK is the first packet that it consumes, and
-it sends MP_CAPABLE(20) itself. As server:
+and from then on the engine owns the connection: the host's third ACK is the first packet that it consumes,
+and it sends MP_CAPABLE(20) itself. As server:
 
     network SYN     -> - MP_CAPABLE(4), smaller MSS        REWRITE to the host
     host SYN/ACK    -> + MP_CAPABLE(12) with our key       REWRITE to the network, the same each time
-    network ACK with MP_CAPABLE(20, 22, 24)                OpenConnection, DROP; the engine gets it (`reprocess`)
+    network ACK with MP_CAPABLE(20, 22, 24)                OpenConnection, DROP and `reprocess`: the engine's
 
 Everything else ends in LEAVE with a FallbackReason: the kernel carries the connection alone. The smaller MSS
-leaves room for the DSS option in segments cut at the host's size. ECN is taken out of SYNs, because marks on a
-subflow could not reach the host's TCP. A handshake is kept until it ends, until HALF_OPEN_TIMEOUT_NS after
+leaves room for the DSS option in segments cut at the host's size. ECN is taken out of SYNs, because marks on
+a subflow could not reach the host's TCP. A handshake is kept until it ends, until HALF_OPEN_TIMEOUT_NS after
 its last packet, or until newer ones need its place.
 """
 
@@ -27,6 +27,15 @@ from mpcore.actions import Direction, OpenConnection, Role, Verdict, VerdictKind
 from mpcore.config import LimitsConfig, MptcpConfig
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
+from mpcore.mptcp.capable import (
+    FLAG_CHECKSUM,
+    FLAG_HMAC_SHA256,
+    FLAG_NO_JOIN,
+    VERSION,
+    syn_ack_fault,
+    syn_fault,
+    third_ack_fault,
+)
 from mpcore.mptcp.states import FallbackReason
 from mpcore.mptcp.syn import (
     ACK,
@@ -37,22 +46,16 @@ from mpcore.mptcp.syn import (
     asks_fast_open,
     find_option,
     is_authenticated,
+    is_loopback,
     speaks_mptcp,
     syn_parameters,
     towards_host,
     with_option,
 )
-from mpcore.wire.values import Dss, MpCapable, MpJoinSyn, MpJoinSynAck, MpV0Option, Segment, Timestamps
+from mpcore.wire.values import Dss, MpCapable, Segment, Timestamps
 
 HALF_OPEN_TIMEOUT_NS = 60_000_000_000  # longer than the longest gap between a host's SYN/ACKs
 MSS_RESERVE = 28  # the largest DSS option (RFC 8684 §3.3)
-
-VERSION = 1
-FLAG_CHECKSUM = 0x80  # A
-FLAG_EXTENSION = 0x40  # B
-FLAG_NO_JOIN = 0x20  # C
-FLAG_HMAC_SHA256 = 0x01  # H
-_ALGORITHMS = 0x1F  # D to H
 
 # version, local address, local port, remote address, remote port
 FlowKey = tuple[int, bytes, int, bytes, int]
@@ -217,7 +220,7 @@ class Negotiator:
 
     def _accept_synack(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:
         option = find_option(segment, MpCapable)
-        reason = _synack_fault(segment, option)
+        reason = syn_ack_fault(segment, option)
         if option is None or option.key_sender is None or reason is not None:
             self._count(Counter.MPCAPABLE_FALLBACK_SYNACK)
             return _leave(reason or FallbackReason.NOT_ACCEPTED)
@@ -231,7 +234,7 @@ class Negotiator:
 
     def _start_server(self, key: FlowKey, segment: Segment, now_ns: int) -> Decision:
         option = find_option(segment, MpCapable)
-        reason = self._unfit(key, segment, self._config.server) or _syn_fault(segment, option)
+        reason = self._unfit(key, segment, self._config.server) or syn_fault(segment, option)
         if option is None or reason is not None:
             return _leave(reason or FallbackReason.NOT_OFFERED)
         self._count(Counter.MPCAPABLE_SYN_RX)
@@ -294,7 +297,7 @@ class Negotiator:
             # (RFC 8684 §3.1); so this one will come again too.
             return _DROP
         self._forget(key)
-        reason = _third_fault(half, option)
+        reason = third_ack_fault(option, half.key_local)
         if option is None or option.key_sender is None or reason is not None:
             self._count(Counter.MPCAPABLE_FALLBACK_ACK)
             return _leave(reason or FallbackReason.NOT_CONFIRMED)
@@ -310,7 +313,7 @@ class Negotiator:
         _, local, local_port, remote, remote_port = key
         tests = (
             (not (self._config.enabled and enabled), FallbackReason.DISABLED),
-            (not self._config.loopback and _is_loopback(local, remote), FallbackReason.LOOPBACK),
+            (not self._config.loopback and _stays_here(local, remote), FallbackReason.LOOPBACK),
             (self._config.excludes(remote, local_port, remote_port), FallbackReason.EXCLUDED),
             # RFC 8684 Appendix B: data in the SYN lies outside the data sequence space.
             (asks_fast_open(segment), FallbackReason.FAST_OPEN),
@@ -404,53 +407,5 @@ def _next(seq: int) -> int:
     return (seq + 1) & 0xFFFFFFFF
 
 
-def _is_loopback(local: bytes, remote: bytes) -> bool:
-    return local == remote or any(
-        address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01" for address in (local, remote)
-    )
-
-
-def _flags_fault(flags: int) -> FallbackReason | None:
-    """RFC 8684 §3.1: B must be 0, and HMAC-SHA256 is the one algorithm that exists."""
-    if flags & FLAG_EXTENSION or flags & _ALGORITHMS != FLAG_HMAC_SHA256:
-        return FallbackReason.WRONG_FLAGS
-    return None
-
-
-def _syn_fault(segment: Segment, option: MpCapable | None) -> FallbackReason | None:
-    """Return why a peer's SYN is not the start of MPTCP (RFC 8684 §3.1: a higher version is answered with ours)."""
-    if option is None:
-        v0 = find_option(segment, MpV0Option) is not None
-        return FallbackReason.WRONG_VERSION if v0 else FallbackReason.NOT_OFFERED
-    if find_option(segment, MpJoinSyn) is not None:
-        return FallbackReason.BOTH_OPTIONS
-    if option.version < VERSION:
-        return FallbackReason.WRONG_VERSION
-    if option.key_sender is not None:
-        return FallbackReason.NOT_OFFERED
-    return _flags_fault(option.flags)
-
-
-def _synack_fault(segment: Segment, option: MpCapable | None) -> FallbackReason | None:
-    """Return why a SYN/ACK does not accept MPTCP."""
-    if option is None:
-        v0 = find_option(segment, MpV0Option) is not None
-        return FallbackReason.WRONG_VERSION if v0 else FallbackReason.NOT_ACCEPTED
-    if find_option(segment, MpJoinSynAck) is not None:
-        return FallbackReason.BOTH_OPTIONS
-    if option.version != VERSION:
-        return FallbackReason.WRONG_VERSION
-    if option.key_sender is None or option.key_receiver is not None:
-        return FallbackReason.NOT_ACCEPTED
-    return _flags_fault(option.flags)
-
-
-def _third_fault(half: _HalfOpen, option: MpCapable | None) -> FallbackReason | None:
-    """Return why the packet that completes the handshake does not confirm MPTCP."""
-    if option is None or option.key_receiver is None:
-        return FallbackReason.NOT_CONFIRMED
-    if option.version != VERSION:
-        return FallbackReason.WRONG_VERSION
-    if option.key_receiver != half.key_local:
-        return FallbackReason.WRONG_KEYS
-    return _flags_fault(option.flags)
+def _stays_here(local: bytes, remote: bytes) -> bool:
+    return local == remote or is_loopback(local) or is_loopback(remote)

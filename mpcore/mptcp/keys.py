@@ -61,7 +61,9 @@ def join_hmac(key_sender: int, key_receiver: int, nonce_sender: int, nonce_recei
     return _hmac(key_sender, key_receiver, message)
 
 
-def add_addr_hmac(key_sender: int, key_receiver: int, address_id: int, address: bytes, port: int | None) -> bytes:
+def add_addr_hmac(
+    key_sender: int, key_receiver: int, address_id: int, address: bytes, port: int | None
+) -> bytes:
     """Return the 8-octet HMAC of an ADD_ADDR: the last octets of the whole (RFC 8684 §3.4.1).
 
     An absent port counts as 0.

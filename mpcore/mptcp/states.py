@@ -101,9 +101,9 @@ class Situation(Enum):
 class Standing(Enum):
     """What the connection is when that happens.
 
-    SOLE_INTACT is one subflow, all data in order, and never a join or a reinjection: the only standing in which
-    subflow bytes and connection bytes are the same. SOLE_BROKEN is one subflow without that; MULTIPLE more than
-    one, or a subflow that is not the first.
+    SOLE_INTACT is one subflow, all data in order, and never a join or a reinjection: the only standing in
+    which subflow bytes and connection bytes are the same. SOLE_BROKEN is one subflow without that; MULTIPLE
+    more than one, or a subflow that is not the first.
     """
 
     SOLE_INTACT = auto()
@@ -147,7 +147,7 @@ class FallbackReason(StrEnum):
 
 
 _C, _CI, _CA = ConnectionState, ConnectionInput, ConnectionAction
-_LIVE_CONNECTION = (_C.ESTABLISHED, _C.FIN_WAIT_1, _C.FIN_WAIT_2, _C.CLOSING, _C.CLOSE_WAIT, _C.LAST_ACK)
+_OPEN_CONNECTION = (_C.ESTABLISHED, _C.FIN_WAIT_1, _C.FIN_WAIT_2, _C.CLOSING, _C.CLOSE_WAIT, _C.LAST_ACK)
 
 CONNECTION_TRANSITIONS: Mapping[
     tuple[ConnectionState, ConnectionInput], tuple[ConnectionAction, ConnectionState]
@@ -172,9 +172,10 @@ CONNECTION_TRANSITIONS: Mapping[
         (_C.FIN_WAIT_2, _CI.DATA_FIN_ACKED): (_CA.NONE, _C.FIN_WAIT_2),
         (_C.TIME_WAIT, _CI.DATA_FIN_ACKED): (_CA.NONE, _C.TIME_WAIT),
         # The connection outlives its subflows until a timeout (RFC 8684 §3.3.3, break before make).
-        **{(state, _CI.SUBFLOWS_CLOSED): (_CA.NONE, state) for state in _LIVE_CONNECTION},
+        **{(state, _CI.SUBFLOWS_CLOSED): (_CA.NONE, state) for state in _OPEN_CONNECTION},
         # RFC 8684 §3.5: a valid MP_FASTCLOSE ends everything at once.
-        **{(state, _CI.FASTCLOSE): (_CA.RESET_SUBFLOWS, _C.CLOSED) for state in (*_LIVE_CONNECTION, _C.TIME_WAIT)},
+        **{(state, _CI.FASTCLOSE): (_CA.RESET_SUBFLOWS, _C.CLOSED) for state in _OPEN_CONNECTION},
+        (_C.TIME_WAIT, _CI.FASTCLOSE): (_CA.RESET_SUBFLOWS, _C.CLOSED),
     }
 )
 
@@ -243,7 +244,9 @@ FALLBACKS: Mapping[tuple[Situation, Standing], Remedy] = MappingProxyType(
 )
 
 
-def step_connection(state: ConnectionState, event: ConnectionInput) -> tuple[ConnectionAction, ConnectionState]:
+def step_connection(
+    state: ConnectionState, event: ConnectionInput
+) -> tuple[ConnectionAction, ConnectionState]:
     """Return what to do and the next state.
 
     Raises:

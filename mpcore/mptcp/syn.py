@@ -153,6 +153,11 @@ def without_ecn(segment: Segment) -> Segment:
     return replace(segment, flags=segment.flags & ~(ECE | CWR))
 
 
+def is_loopback(address: bytes) -> bool:
+    """Tell whether an address never leaves this host: 127.0.0.0/8 or ::1."""
+    return address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01"
+
+
 def reset_for(segment: Segment, reason: int) -> bytes:
     """Return the RST with MP_TCPRST that refuses a segment (RFC 9293 §3.10.7.1, RFC 8684 §3.6)."""
     if segment.flags & ACK:
