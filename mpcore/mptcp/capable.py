@@ -4,14 +4,9 @@ Each function returns None for an option that will do, and else why the connecti
 """
 
 from mpcore.mptcp.states import FallbackReason
-from mpcore.mptcp.syn import find_option
-from mpcore.wire.values import MpCapable, MpJoinSyn, MpJoinSynAck, MpV0Option, Segment
+from mpcore.wire.values import CapableFlag, MpCapable, MpJoinSyn, MpJoinSynAck, MpV0Option, Segment
 
 VERSION = 1
-FLAG_CHECKSUM = 0x80  # A
-FLAG_EXTENSION = 0x40  # B
-FLAG_NO_JOIN = 0x20  # C
-FLAG_HMAC_SHA256 = 0x01  # H
 _ALGORITHMS = 0x1F  # D to H
 
 
@@ -21,9 +16,9 @@ def syn_fault(segment: Segment, option: MpCapable | None) -> FallbackReason | No
     A higher version is none: the answer then names ours (RFC 8684 §3.1).
     """
     if option is None:
-        v0 = find_option(segment, MpV0Option) is not None
+        v0 = segment.find(MpV0Option) is not None
         return FallbackReason.WRONG_VERSION if v0 else FallbackReason.NOT_OFFERED
-    if find_option(segment, MpJoinSyn) is not None:
+    if segment.find(MpJoinSyn) is not None:
         return FallbackReason.BOTH_OPTIONS
     if option.version < VERSION:
         return FallbackReason.WRONG_VERSION
@@ -35,9 +30,9 @@ def syn_fault(segment: Segment, option: MpCapable | None) -> FallbackReason | No
 def syn_ack_fault(segment: Segment, option: MpCapable | None) -> FallbackReason | None:
     """Return why a SYN/ACK does not accept MPTCP."""
     if option is None:
-        v0 = find_option(segment, MpV0Option) is not None
+        v0 = segment.find(MpV0Option) is not None
         return FallbackReason.WRONG_VERSION if v0 else FallbackReason.NOT_ACCEPTED
-    if find_option(segment, MpJoinSynAck) is not None:
+    if segment.find(MpJoinSynAck) is not None:
         return FallbackReason.BOTH_OPTIONS
     if option.version != VERSION:
         return FallbackReason.WRONG_VERSION
@@ -59,6 +54,6 @@ def third_ack_fault(option: MpCapable | None, key_local: int) -> FallbackReason 
 
 def _flags_fault(flags: int) -> FallbackReason | None:
     """RFC 8684 §3.1: B must be 0, and HMAC-SHA256 is the one algorithm that exists."""
-    if flags & FLAG_EXTENSION or flags & _ALGORITHMS != FLAG_HMAC_SHA256:
+    if flags & CapableFlag.EXTENSION or flags & _ALGORITHMS != CapableFlag.HMAC_SHA256:
         return FallbackReason.WRONG_FLAGS
     return None

@@ -27,15 +27,7 @@ from mpcore.actions import Direction, OpenConnection, Role, Verdict, VerdictKind
 from mpcore.config import LimitsConfig, MptcpConfig
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
-from mpcore.mptcp.capable import (
-    FLAG_CHECKSUM,
-    FLAG_HMAC_SHA256,
-    FLAG_NO_JOIN,
-    VERSION,
-    syn_ack_fault,
-    syn_fault,
-    third_ack_fault,
-)
+from mpcore.mptcp.capable import VERSION, syn_ack_fault, syn_fault, third_ack_fault
 from mpcore.mptcp.states import FallbackReason
 from mpcore.mptcp.syn import (
     ACK,
@@ -44,7 +36,6 @@ from mpcore.mptcp.syn import (
     SynParameters,
     agreed_scales,
     asks_fast_open,
-    find_option,
     is_authenticated,
     is_loopback,
     speaks_mptcp,
@@ -52,7 +43,7 @@ from mpcore.mptcp.syn import (
     towards_host,
     with_option,
 )
-from mpcore.wire.values import Dss, MpCapable, Segment, Timestamps
+from mpcore.wire.values import CapableFlag, Dss, MpCapable, Segment, Timestamps
 
 HALF_OPEN_TIMEOUT_NS = 60_000_000_000  # longer than the longest gap between a host's SYN/ACKs
 MSS_RESERVE = 28  # the largest DSS option (RFC 8684 §3.3)
@@ -219,7 +210,7 @@ class Negotiator:
         return self._accept_synack(key, half, segment)
 
     def _accept_synack(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:
-        option = find_option(segment, MpCapable)
+        option = segment.find(MpCapable)
         reason = syn_ack_fault(segment, option)
         if option is None or option.key_sender is None or reason is not None:
             self._count(Counter.MPCAPABLE_FALLBACK_SYNACK)
@@ -233,7 +224,7 @@ class Negotiator:
     # Server
 
     def _start_server(self, key: FlowKey, segment: Segment, now_ns: int) -> Decision:
-        option = find_option(segment, MpCapable)
+        option = segment.find(MpCapable)
         reason = self._unfit(key, segment, self._config.server) or syn_fault(segment, option)
         if option is None or reason is not None:
             return _leave(reason or FallbackReason.NOT_OFFERED)
@@ -281,7 +272,7 @@ class Negotiator:
 
     def _syn_again(self, key: FlowKey, half: _HalfOpen, segment: Segment, now_ns: int) -> Decision:
         assert half.remote is not None
-        option = find_option(segment, MpCapable)
+        option = segment.find(MpCapable)
         if option is None or segment.seq != half.remote.isn:
             # Another attempt of the peer; a repeat without the option is its retreat to TCP.
             self._forget(key)
@@ -291,8 +282,8 @@ class Negotiator:
 
     def _handle_third(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:
         assert half.remote is not None
-        option = find_option(segment, MpCapable)
-        if option is None and segment.seq != _next(half.remote.isn) and find_option(segment, Dss):
+        option = segment.find(MpCapable)
+        if option is None and segment.seq != _next(half.remote.isn) and segment.find(Dss) is not None:
             # It overtook the packet with the keys, which the peer repeats until data is acknowledged
             # (RFC 8684 §3.1); so this one will come again too.
             return _DROP
@@ -302,7 +293,7 @@ class Negotiator:
             self._count(Counter.MPCAPABLE_FALLBACK_ACK)
             return _leave(reason or FallbackReason.NOT_CONFIRMED)
         self._count(Counter.MPCAPABLE_ACK_RX)
-        stamp = find_option(segment, Timestamps)
+        stamp = segment.find(Timestamps)
         opened = self._open(key, half, option.key_sender, ts_remote=stamp.value if stamp else None)
         return Decision(Verdict(VerdictKind.DROP), open=opened, reprocess=True)
 
@@ -355,11 +346,11 @@ class Negotiator:
         self.counts[counter] += 1
 
     def _own_flags(self) -> int:
-        return FLAG_HMAC_SHA256 | (FLAG_CHECKSUM if self._config.checksum else 0)
+        return CapableFlag.HMAC_SHA256 | (CapableFlag.CHECKSUM if self._config.checksum else 0)
 
     def _answer_flags(self, half: _HalfOpen) -> int:
         # RFC 8684 §3.1: checksums are used when either host asks for them.
-        return self._own_flags() | (half.peer_flags & FLAG_CHECKSUM)
+        return self._own_flags() | (half.peer_flags & CapableFlag.CHECKSUM)
 
     def _open(
         self, key: FlowKey, half: _HalfOpen, key_remote: int, ts_remote: int | None = None
@@ -390,8 +381,8 @@ class Negotiator:
             ts_local=local.ts_value,
             ts_remote=remote.ts_value if ts_remote is None else ts_remote,
             window=remote.window,
-            checksum=bool(self._answer_flags(half) & FLAG_CHECKSUM),
-            peer_no_join=bool(half.peer_flags & FLAG_NO_JOIN),
+            checksum=bool(self._answer_flags(half) & CapableFlag.CHECKSUM),
+            peer_no_join=bool(half.peer_flags & CapableFlag.NO_JOIN),
         )
 
 

@@ -10,6 +10,7 @@ from enum import Enum, StrEnum, auto
 from types import MappingProxyType
 
 from mpcore.errors import LocalProtocolError, RemoteProtocolError
+from mpcore.wire.constants import ResetReason
 
 
 class ConnectionState(StrEnum):
@@ -256,9 +257,10 @@ def step_connection(
     found = CONNECTION_TRANSITIONS.get((state, event))
     if found is not None:
         return found
+    problem = f"{event.name} is not possible in connection state {state}"
     if event in (ConnectionInput.CLOSE, ConnectionInput.SUBFLOWS_CLOSED):
-        raise LocalProtocolError(f"{event.name} is not possible in connection state {state}")
-    raise RemoteProtocolError(f"{event.name} is not possible in connection state {state}")
+        raise LocalProtocolError(problem)
+    raise RemoteProtocolError(ResetReason.PROTOCOL_ERROR, problem)
 
 
 def step_subflow(state: SubflowState, event: SubflowInput) -> tuple[SubflowAction, SubflowState]:
@@ -271,9 +273,10 @@ def step_subflow(state: SubflowState, event: SubflowInput) -> tuple[SubflowActio
     found = SUBFLOW_TRANSITIONS.get((state, event))
     if found is not None:
         return found
+    problem = f"{event.name} is not possible in subflow state {state}"
     if event in (SubflowInput.CLOSE, SubflowInput.TIMEOUT):
-        raise LocalProtocolError(f"{event.name} is not possible in subflow state {state}")
-    raise RemoteProtocolError(f"{event.name} is not possible in subflow state {state}")
+        raise LocalProtocolError(problem)
+    raise RemoteProtocolError(ResetReason.PROTOCOL_ERROR, problem)
 
 
 def remedy(situation: Situation, standing: Standing) -> Remedy:

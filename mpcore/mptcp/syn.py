@@ -3,29 +3,19 @@
 Sizes are octets. Sources: RFC 9293 §3.7.1 (MSS), RFC 7323 (scaling, timestamps), RFC 8684 §3.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import get_args
 
 from mpcore.errors import WireError
 from mpcore.wire.values import (
-    AddAddr,
-    Dss,
-    MalformedMptcp,
     MaxSegmentSize,
-    MpCapable,
-    MpExperimental,
-    MpFail,
-    MpFastclose,
-    MpJoinAck,
-    MpJoinSyn,
-    MpJoinSynAck,
-    MpPrio,
+    MptcpOption,
     MpTcpRst,
-    MpV0Option,
-    RemoveAddr,
+    OptionKind,
     SackPermitted,
     Segment,
+    TcpFlag,
     Timestamps,
     UnknownOption,
     WindowScale,
@@ -33,40 +23,15 @@ from mpcore.wire.values import (
     emit_segment,
 )
 
-FIN = 0x01
-SYN = 0x02
-RST = 0x04
-ACK = 0x10
-ECE = 0x40
-CWR = 0x80
+FIN, SYN, RST, ACK = TcpFlag.FIN.value, TcpFlag.SYN.value, TcpFlag.RST.value, TcpFlag.ACK.value
 
 WSCALE_MAX = 14  # RFC 7323 §2.3
 DEFAULT_MSS = {4: 536, 6: 1220}  # RFC 9293 §3.7.1
 MSS_FLOOR = 88  # the smallest that Linux works with
 
-_MPTCP_TYPES = (
-    MpCapable,
-    MpJoinSyn,
-    MpJoinSynAck,
-    MpJoinAck,
-    Dss,
-    AddAddr,
-    RemoveAddr,
-    MpPrio,
-    MpFail,
-    MpFastclose,
-    MpTcpRst,
-    MpExperimental,
-    MpV0Option,
-    MalformedMptcp,
-)
-_KIND_MD5 = 19
-_KIND_AO = 29
-_KIND_FASTOPEN = 34
-_KIND_EXPERIMENTS = (253, 254)
-_FASTOPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413 §4.1.1
-
-T = TypeVar("T")
+_MPTCP_TYPES = get_args(MptcpOption)
+_EXPERIMENT_KINDS = (253, 254)  # RFC 4727
+_FAST_OPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413 §4.1.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +49,15 @@ class SynParameters:
 
 def syn_parameters(segment: Segment) -> SynParameters:
     """Return the parameters in the options of a SYN or SYN/ACK."""
-    mss = find_option(segment, MaxSegmentSize)
-    scale = find_option(segment, WindowScale)
-    stamp = find_option(segment, Timestamps)
+    mss = segment.find(MaxSegmentSize)
+    scale = segment.find(WindowScale)
+    stamp = segment.find(Timestamps)
     return SynParameters(
         isn=segment.seq,
         window=segment.window,
         mss=mss.value if mss and mss.value else DEFAULT_MSS[segment.version],
         wscale=min(scale.shift, WSCALE_MAX) if scale else -1,
-        sack=find_option(segment, SackPermitted) is not None,
+        sack=segment.find(SackPermitted) is not None,
         timestamps=stamp is not None,
         ts_value=stamp.value if stamp else 0,
     )
@@ -104,11 +69,6 @@ def agreed_scales(local: SynParameters, remote: SynParameters) -> tuple[int, int
     return (local.wscale, remote.wscale) if both else (-1, -1)
 
 
-def find_option(segment: Segment, kind: type[T]) -> T | None:
-    """Return the first option of a type."""
-    return next((option for option in segment.options if isinstance(option, kind)), None)
-
-
 def speaks_mptcp(segment: Segment) -> bool:
     """Tell whether the segment carries any MPTCP option, well-formed or not."""
     return any(isinstance(option, _MPTCP_TYPES) for option in segment.options)
@@ -117,18 +77,18 @@ def speaks_mptcp(segment: Segment) -> bool:
 def asks_fast_open(segment: Segment) -> bool:
     """Tell whether TCP Fast Open is offered, in its own option or the experimental one (RFC 7413 §4.1.1)."""
     return any(
-        option.kind == _KIND_FASTOPEN
-        or (option.kind in _KIND_EXPERIMENTS and option.data[:2] == _FASTOPEN_EXPERIMENT)
+        option.kind == OptionKind.FAST_OPEN
+        or (option.kind in _EXPERIMENT_KINDS and option.data[:2] == _FAST_OPEN_EXPERIMENT)
         for option in _unknown(segment)
     )
 
 
 def is_authenticated(segment: Segment) -> bool:
     """Tell whether TCP MD5 (RFC 2385) or TCP-AO (RFC 5925) signs the segment: it cannot be rewritten."""
-    return any(option.kind in (_KIND_MD5, _KIND_AO) for option in _unknown(segment))
+    return any(option.kind in (OptionKind.MD5, OptionKind.AUTHENTICATION) for option in _unknown(segment))
 
 
-def with_option(segment: Segment, option: object) -> bytes | None:
+def with_option(segment: Segment, option: MptcpOption) -> bytes | None:
     """Return the packet with one more option and no ECN, or None when the option has no room."""
     options = (*segment.options, option)
     try:
@@ -150,7 +110,7 @@ def towards_host(segment: Segment, mss_reserve: int) -> bytes:
 
 def without_ecn(segment: Segment) -> Segment:
     """Return the segment with ECE and CWR cleared: a subflow's ECN marks cannot reach the host's TCP."""
-    return replace(segment, flags=segment.flags & ~(ECE | CWR))
+    return replace(segment, flags=segment.flags & ~(TcpFlag.ECE | TcpFlag.CWR))
 
 
 def is_loopback(address: bytes) -> bool:
@@ -177,12 +137,11 @@ def reset_for(segment: Segment, reason: int) -> bytes:
             flags=flags,
             window=0,
             options=(MpTcpRst(reason),),
-            payload=b"",
         )
     )
 
 
-def _unknown(segment: Segment) -> Iterable[UnknownOption]:
+def _unknown(segment: Segment) -> Iterator[UnknownOption]:
     return (option for option in segment.options if isinstance(option, UnknownOption))
 
 
