@@ -1,0 +1,42 @@
+# make build   everything a fresh machine needs, then the package itself: .venv/bin/mpcore
+# make test    the tests (as root: those against the real kernel too)
+# make lint    style, types, stubs
+# make demo    the main job, measured in a laboratory of namespaces (root)
+# make bench   micro-benchmarks
+# make clean   forget all of it
+
+.DELETE_ON_ERROR:
+.PHONY: build test lint demo bench clean
+
+VENV := .venv/bin
+SOURCES := setup.py $(shell find mpcore pyx -name '*.pyx' -o -name '*.pxd' 2>/dev/null)
+ARGS ?=
+
+build: .venv/compiled
+
+.venv/installed: pyproject.toml tools/setup.sh
+	tools/setup.sh
+	@touch $@
+
+.venv/compiled: .venv/installed $(SOURCES)
+	tools/build.sh $(VENV)/python setup.py -q build_ext --inplace
+	@touch $@
+
+test: build
+	$(VENV)/python -m pytest $(ARGS)
+
+lint: build
+	$(VENV)/ruff check .
+	$(VENV)/cython-lint mpcore pyx
+	$(VENV)/mypy --strict mpcore
+	$(VENV)/stubtest mpcore --concise --ignore-unused-allowlist --allowlist tools/stubtest-allow.txt
+
+demo: build
+	@$(VENV)/mpcore demo $(ARGS)
+
+bench: build
+	$(VENV)/python -m pytest bench --benchmark-only $(ARGS)
+
+clean:
+	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find mpcore \( -name '*.so' -o -name __pycache__ \) -prune -exec rm -rf {} +

@@ -1,0 +1,39 @@
+"""Run the system's own tools and turn their failures into one clear sentence."""
+
+import os
+import subprocess
+from collections.abc import Sequence
+
+from mpcore.errors import MpcoreError
+
+
+class LabError(MpcoreError):
+    """The laboratory cannot do what was asked; the message says what failed and the way out."""
+
+
+def run_command(
+    argv: Sequence[str], *, stdin: str = "", timeout_s: float = 30.0, check: bool = True
+) -> subprocess.CompletedProcess[str]:
+    """Run `argv` to its end and return it with its output as text.
+
+    Raises LabError when the program is missing, takes longer than `timeout_s` seconds or, with `check`,
+    fails.
+    """
+    try:
+        done = subprocess.run(
+            argv, input=stdin, capture_output=True, text=True, timeout=timeout_s, check=False
+        )
+    except FileNotFoundError:
+        raise LabError(f"{argv[0]} is not installed; `make build` as root installs it") from None
+    except subprocess.TimeoutExpired:
+        raise LabError(f"no end after {timeout_s:g} s: {' '.join(argv)}") from None
+    if check and done.returncode != 0:
+        said = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
+        raise LabError(f"{' '.join(argv)}: {said}")
+    return done
+
+
+def require_root() -> None:
+    """Raise LabError unless this process may make network namespaces."""
+    if os.geteuid() != 0:
+        raise LabError("the laboratory makes network namespaces: run it as root")
