@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -104,7 +105,7 @@ class Host:
         self.ip("mptcp", "limits", "set", *words)
 
     def mptcp_endpoint(self, address: str, interface: str, *flags: str) -> None:
-        """Give the kernel's path manager `address` on `interface`; flags are `signal`, `subflow` and so on."""
+        """Give the kernel's path manager `address` on `interface`; flags: `signal`, `subflow` and so on."""
         self.ip("mptcp", "endpoint", "add", address, "dev", interface, *flags)
 
 
@@ -113,12 +114,14 @@ def namespaces() -> list[str]:
     return sorted(path.name for path in NETNS_DIR.iterdir()) if NETNS_DIR.is_dir() else []
 
 
+def namespace_pids(namespace: str) -> list[int]:
+    """Return the processes that live in `namespace`; none when it has gone."""
+    return [int(word) for word in run_command(["ip", "netns", "pids", namespace], check=False).stdout.split()]
+
+
 def delete_namespace(namespace: str) -> None:
     """Kill the processes that live in `namespace`, each by its pid, and delete it."""
-    listed = run_command(["ip", "netns", "pids", namespace], check=False)
-    for word in listed.stdout.split():
-        try:
-            os.kill(int(word), signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    for pid in namespace_pids(namespace):
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     run_command(["ip", "netns", "delete", namespace], check=False)

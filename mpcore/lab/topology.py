@@ -14,7 +14,7 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from mpcore.lab.commands import require_root, run_command
-from mpcore.lab.host import Host, delete_namespace, namespaces
+from mpcore.lab.host import Host, delete_namespace, namespace_pids, namespaces
 from mpcore.lab.link import CUT_RULES, IPTABLES, Link
 
 _NAME = re.compile(r"mpcore-([ab])(?:-(\d+)-\d+)?")
@@ -25,9 +25,10 @@ class Lab:
     """Two hosts `a` and `b` joined by shaped links; a context manager.
 
     `rates_mbit` has an entry for each link, in Mbit/s, None for unlimited. `congestion` is the kernel's TCP
-    congestion control on both hosts. `source_routing` adds the policy routes that the kernel's own MPTCP needs
-    to use its second address. `suffix` replaces `-PID-N` in the names of the namespaces. While the laboratory
-    stands, SIGTERM and SIGHUP raise SystemExit in the main thread, so that it comes down. Raises LabError.
+    congestion control on both hosts. `source_routing` adds the policy routes by which packets leave through
+    the link of their source address. `suffix` replaces `-PID-N` in the names of the namespaces. While the
+    laboratory stands, SIGTERM and SIGHUP raise SystemExit in the main thread, so that it comes down.
+    Raises LabError.
     """
 
     def __init__(
@@ -66,6 +67,10 @@ class Lab:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._leave()
+
+    def exists(self) -> bool:
+        """Tell whether a namespace of this name is there."""
+        return any(host.namespace in namespaces() for host in self.hosts)
 
     def up(self) -> None:
         """Make namespaces and links; what exists already is an error."""
@@ -130,3 +135,15 @@ def clean_leftovers(*, everything: bool = False) -> list[str]:
 def _is_orphan(match: re.Match[str]) -> bool:
     owner = match[2]
     return owner is not None and not os.path.exists(f"/proc/{owner}")
+
+
+def describe() -> list[tuple[str, str, int]]:
+    """Return, for each host of each laboratory, its namespace, its owner and how many processes run."""
+    matches = filter(None, map(_NAME.fullmatch, namespaces()))
+    return [(match[0], _owner(match), len(namespace_pids(match[0]))) for match in matches]
+
+
+def _owner(match: re.Match[str]) -> str:
+    if match[2] is None:
+        return "none (mpcore lab up)"
+    return f"{match[2]} (dead)" if _is_orphan(match) else match[2]

@@ -1,0 +1,102 @@
+"""`mpcore lab`: a laboratory to play with; all its state is in the names of its namespaces."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+
+@click.group("lab")
+def lab_command() -> None:
+    """Two hosts, `a` and `b`, as network namespaces with shaped links between them. Needs root."""
+
+
+@contextmanager
+def _clear_errors() -> Iterator[None]:
+    from mpcore.lab.commands import LabError, require_root
+
+    try:
+        require_root()
+        yield
+    except LabError as error:
+        raise click.ClickException(str(error)) from None
+
+
+@lab_command.command()
+@click.option(
+    "--links", default=2, show_default=True, type=click.IntRange(1, 9), help="Links between the hosts."
+)
+@click.option(
+    "--rate", default=1000.0, show_default=True, type=click.FloatRange(1), help="Mbit/s of each link."
+)
+@click.option("--congestion", default="reno", show_default=True, help="The kernel's congestion control.")
+@click.option("--source-routing", is_flag=True, help="Packets leave by the link of their source address.")
+def up(links: int, rate: float, congestion: str, source_routing: bool) -> None:
+    """Build the laboratory; it stays until `mpcore lab down`."""
+    from mpcore.lab.topology import Lab
+
+    with _clear_errors():
+        lab = Lab([rate] * links, congestion=congestion, source_routing=source_routing, suffix="")
+        if lab.exists():
+            raise click.ClickException("it is up already; `mpcore lab down` takes it down")
+        try:
+            lab.up()
+        except BaseException:
+            lab.down()
+            raise
+    for link in lab.links:
+        click.echo(f"{link.interface}: a {link.address(lab.a)} {link.address(lab.a, 6)}", nl=False)
+        click.echo(f"  b {link.address(lab.b)} {link.address(lab.b, 6)}  {rate:g} Mbit/s")
+
+
+@lab_command.command()
+def down() -> None:
+    """Take the laboratory down and end what runs in it."""
+    from mpcore.lab.topology import Lab
+
+    with _clear_errors():
+        lab = Lab((), suffix="")
+        if not lab.exists():
+            raise click.ClickException("it is not up")
+        lab.down()
+
+
+@lab_command.command(
+    "exec", context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False}
+)
+@click.argument("host", type=click.Choice(["a", "b"]))
+@click.argument("command", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(host: str, command: tuple[str, ...]) -> None:
+    """Run COMMAND in HOST, in place of this process."""
+    from mpcore.lab.topology import Lab
+
+    with _clear_errors():
+        lab = Lab((), suffix="")
+        if not lab.exists():
+            raise click.ClickException("it is not up; `mpcore lab up` builds it")
+        argv = (lab.a if host == "a" else lab.b).command(command)
+        os.execvp(argv[0], argv)
+
+
+@lab_command.command()
+@click.option(
+    "--all", "everything", is_flag=True, help="Also those whose owner lives, and the one of `lab up`."
+)
+def clean(everything: bool) -> None:
+    """Delete laboratories left behind by processes that no longer live."""
+    from mpcore.lab.topology import clean_leftovers
+
+    with _clear_errors():
+        for name in clean_leftovers(everything=everything):
+            click.echo(name)
+
+
+@lab_command.command()
+def status() -> None:
+    """List the laboratories of this machine and what runs in them."""
+    from mpcore.lab.topology import describe
+
+    with _clear_errors():
+        for namespace, owner, processes in describe():
+            click.echo(f"{namespace}  owner {owner}  processes {processes}")
