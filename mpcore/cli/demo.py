@@ -5,6 +5,8 @@ import sys
 
 import click
 
+from mpcore.cli.lab import lab_errors
+
 
 @click.command("demo")
 @click.option("-j", "--json", "as_json", is_flag=True, help="Print one JSON document instead of a table.")
@@ -19,13 +21,10 @@ def demo_command(as_json: bool, seconds: int, rate: float) -> None:
 
     Needs root. Ends with status 1 when a byte arrived differently.
     """
-    from mpcore.lab.commands import LabError
     from mpcore.lab.demo import run_demo
 
-    try:
+    with lab_errors():
         result = run_demo(seconds=seconds, rate_mbit=rate, say=lambda text: click.echo(text, err=True))
-    except LabError as error:
-        raise click.ClickException(str(error)) from None
     click.echo(json.dumps(result.to_dict()) if as_json else result.to_table())
     if not result.intact:
         click.echo("bytes were lost or changed", err=True)

@@ -13,14 +13,23 @@ def lab_command() -> None:
 
 
 @contextmanager
-def _clear_errors() -> Iterator[None]:
-    from mpcore.lab.commands import LabError, require_root
+def lab_errors() -> Iterator[None]:
+    """Turn the errors of the laboratory into one sentence and an exit status: 1 failed, 4 not permitted."""
+    from mpcore.lab.commands import LabError, NotPermittedError, require_root
 
     try:
         require_root()
         yield
     except LabError as error:
-        raise click.ClickException(str(error)) from None
+        raise _FailureError(str(error), 4 if isinstance(error, NotPermittedError) else 1) from None
+
+
+class _FailureError(click.ClickException):
+    """An error for people that ends the program with `status`."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.exit_code = status  # type: ignore[misc]  # click declares it on the class, and reads it here
 
 
 @lab_command.command()
@@ -31,15 +40,17 @@ def _clear_errors() -> Iterator[None]:
     "--rate", default=1000.0, show_default=True, type=click.FloatRange(1), help="Mbit/s of each link."
 )
 @click.option("--congestion", default="reno", show_default=True, help="The kernel's congestion control.")
-@click.option("--source-routing", is_flag=True, help="Packets leave by the link of their source address.")
+@click.option(
+    "--source-routing", is_flag=True, help="Packets of a leave by the link of their source address."
+)
 def up(links: int, rate: float, congestion: str, source_routing: bool) -> None:
     """Build the laboratory; it stays until `mpcore lab down`."""
     from mpcore.lab.topology import Lab
 
-    with _clear_errors():
+    with lab_errors():
         lab = Lab([rate] * links, congestion=congestion, source_routing=source_routing, suffix="")
         if lab.exists():
-            raise click.ClickException("it is up already; `mpcore lab down` takes it down")
+            raise _FailureError("it is up already; `mpcore lab down` takes it down", 1)
         try:
             lab.up()
         except BaseException:
@@ -55,10 +66,10 @@ def down() -> None:
     """Take the laboratory down and end what runs in it."""
     from mpcore.lab.topology import Lab
 
-    with _clear_errors():
+    with lab_errors():
         lab = Lab((), suffix="")
         if not lab.exists():
-            raise click.ClickException("it is not up")
+            raise _FailureError("it is not up", 3)
         lab.down()
 
 
@@ -71,10 +82,10 @@ def execute(host: str, command: tuple[str, ...]) -> None:
     """Run COMMAND in HOST, in place of this process."""
     from mpcore.lab.topology import Lab
 
-    with _clear_errors():
+    with lab_errors():
         lab = Lab((), suffix="")
         if not lab.exists():
-            raise click.ClickException("it is not up; `mpcore lab up` builds it")
+            raise _FailureError("it is not up; `mpcore lab up` builds it", 3)
         argv = (lab.a if host == "a" else lab.b).command(command)
         os.execvp(argv[0], argv)
 
@@ -87,7 +98,7 @@ def clean(everything: bool) -> None:
     """Delete laboratories left behind by processes that no longer live."""
     from mpcore.lab.topology import clean_leftovers
 
-    with _clear_errors():
+    with lab_errors():
         for name in clean_leftovers(everything=everything):
             click.echo(name)
 
@@ -97,6 +108,6 @@ def status() -> None:
     """List the laboratories of this machine and what runs in them."""
     from mpcore.lab.topology import describe
 
-    with _clear_errors():
+    with lab_errors():
         for namespace, owner, processes in describe():
             click.echo(f"{namespace}  owner {owner}  processes {processes}")

@@ -11,6 +11,10 @@ class LabError(MpcoreError):
     """The laboratory cannot do what was asked; the message says what failed and the way out."""
 
 
+class NotPermittedError(LabError):
+    """The laboratory needs root."""
+
+
 def run_command(
     argv: Sequence[str], *, stdin: str = "", timeout_s: float = 30.0, check: bool = True
 ) -> subprocess.CompletedProcess[str]:
@@ -34,6 +38,6 @@ def run_command(
 
 
 def require_root() -> None:
-    """Raise LabError unless this process may make network namespaces."""
+    """Raise NotPermittedError unless this process may make network namespaces."""
     if os.geteuid() != 0:
-        raise LabError("the laboratory makes network namespaces: run it as root")
+        raise NotPermittedError("the laboratory makes network namespaces: run it as root")

@@ -25,10 +25,10 @@ class Lab:
     """Two hosts `a` and `b` joined by shaped links; a context manager.
 
     `rates_mbit` has an entry for each link, in Mbit/s, None for unlimited. `congestion` is the kernel's TCP
-    congestion control on both hosts. `source_routing` adds the policy routes by which packets leave through
-    the link of their source address. `suffix` replaces `-PID-N` in the names of the namespaces. While the
-    laboratory stands, SIGTERM and SIGHUP raise SystemExit in the main thread, so that it comes down.
-    Raises LabError.
+    congestion control on both hosts. `source_routing` adds policy routes by which packets of host `a` leave
+    through the link of their source address; `b` answers through the link of the address it answers to.
+    `suffix` replaces `-PID-N` in the names of the namespaces. While the laboratory stands, SIGTERM and SIGHUP
+    raise SystemExit in the main thread, so that it comes down. Raises LabError.
     """
 
     def __init__(
@@ -87,8 +87,8 @@ class Lab:
         for link in self.links:
             link.create()
         if self.source_routing:
-            for host, link in itertools.product(self.hosts, self.links):
-                link.route_by_source(host)
+            for link in self.links:
+                link.route_by_source(self.a)
 
     def down(self) -> None:
         """End the programs that were started here, then delete both namespaces, and with them all links."""

@@ -2,8 +2,8 @@
 
 `python -m mpcore.lab.transfer server|client` runs in the hosts of the laboratory. The server prints
 `listening PORT`; each side prints one JSON object for each connection: `received` (bytes), `sha256`,
-`subflows` (the most that the kernel had at once on its side; 0 for plain TCP) and `error` (null, or what broke
-the connection).
+`subflows` (the most that the kernel had at once on its side; 0 for plain TCP) and `error` (null, or what
+broke the connection).
 """
 
 import argparse
