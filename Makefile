@@ -1,4 +1,5 @@
 # make build   everything a fresh machine needs, then the package itself: .venv/bin/mpcore
+#              (MPCORE_DEBUG=1 make build: with bounds checks)
 # make test    the tests (as root: those against the real kernel too)
 # make lint    style, types, stubs
 # make demo    the main job, measured in a laboratory of namespaces (root)
@@ -10,15 +11,20 @@
 
 VENV := .venv/bin
 SOURCES := setup.py $(shell find mpcore pyx -name '*.pyx' -o -name '*.pxd' 2>/dev/null)
+MODE := $(if $(MPCORE_DEBUG),debug,release)
+OTHER := $(if $(MPCORE_DEBUG),release,debug)
 ARGS ?=
 
-build: .venv/compiled
+build: .venv/compiled-$(MODE)
 
 .venv/installed: pyproject.toml tools/setup.sh
 	tools/setup.sh
 	@touch $@
 
-.venv/compiled: .venv/installed $(SOURCES)
+# Objects of the other mode look up to date to the compiler's driver: they have to go first.
+.venv/compiled-$(MODE): .venv/installed $(SOURCES)
+	@if [ -e .venv/compiled-$(OTHER) ]; then \
+		rm -rf build .venv/compiled-$(OTHER); find mpcore -name '*.so' -delete; fi
 	tools/build.sh $(VENV)/python setup.py -q build_ext --inplace
 	@touch $@
 
