@@ -200,11 +200,11 @@ cdef class Engine:
         self._open_queue(PORT_HOST6)
 
     def __dealloc__(self):
-        cdef uint32_t i
+        cdef int i
         if self.plane == NULL:
             return
         if self.conns != NULL:
-            for i in range(self.limit):
+            for i in range(<int>self.limit):
                 if self.conns[i] != NULL:
                     self.destroy(self.conns[i])
         for i in range(PORT_MAX):

@@ -30,6 +30,9 @@ cdef struct ring_t:            # owner: a connection; zero is an empty ring with
 
 cdef int pool_init(chunk_pool_t *pool, uint32_t limit) noexcept nogil       # 0, or -1 when memory is short
 cdef void pool_clear(chunk_pool_t *pool) noexcept nogil                     # frees the free chunks
+# One chunk of RING_CHUNK_SIZE bytes, or NULL at the limit; and its return.
+cdef uint8_t *chunk_take(chunk_pool_t *pool) noexcept nogil
+cdef void chunk_give(chunk_pool_t *pool, uint8_t *chunk) noexcept nogil
 # `span_bytes` (rounded up to chunks, a power of two of them) is the distance from head that can be written.
 # 0, or -1 when memory is short or the span is above RING_SPAN_MAX.
 cdef int ring_init(ring_t *ring, chunk_pool_t *pool, uint64_t span_bytes, uint64_t head) noexcept nogil
