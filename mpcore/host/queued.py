@@ -1,0 +1,33 @@
+"""A packet of a queue as Python sees it, in tests and tools; the driver works on `packet_t` alone."""
+
+from dataclasses import dataclass
+from enum import IntEnum, IntFlag
+
+
+class QueueVerdict(IntEnum):
+    """What becomes of a queued packet; the numbers are those of `mpcore/store/packet.pxd`."""
+
+    PASS = 0
+    REWRITE = 1
+    HOLD = 2
+    DROP = 3
+    LEAVE = 5
+
+
+class PacketFlag(IntFlag):
+    """What the kernel said about the copy of a packet; the numbers are those of `mpcore/store/packet.pxd`."""
+
+    CHECKSUM_NOT_READY = 1
+    TRUNCATED = 2
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedPacket:
+    """A packet that waits in the kernel for its verdict."""
+
+    id: int
+    from_host: bool
+    data: bytes
+    mark: int
+    hook: int
+    flags: PacketFlag
