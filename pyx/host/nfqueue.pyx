@@ -1,7 +1,8 @@
 """The kernel's packet queue without the GIL: many packets a system call in, many verdicts a system call out.
 
-The package netfilterqueue opens and binds the queue; from then on its socket is driven here, since the package can set no
-flags, reads 4 kB at most and handles one packet a call. With the GSO flag a bulk flow arrives in packets of up to 64 kB.
+The package netfilterqueue opens and binds the queue; from then on its socket is driven here, since the package can
+set no flags, reads 4 kB at most and handles one packet a call. With the GSO flag a bulk flow arrives in packets of up
+to 64 kB.
 """
 
 import errno
@@ -20,8 +21,9 @@ cimport cython
 
 from mpcore.host.csocket cimport MSG_DONTWAIT, recvmmsg, sendmsg
 from mpcore.host.nfmessage cimport (
-    CONFIG_SIZE, MESSAGE_IGNORED, MESSAGE_PACKET, MESSAGE_STATUS, NF_ACCEPT, NF_DROP, NF_REPEAT, QUEUE_FAIL_OPEN,
-    QUEUE_GSO, VERDICT_HEAD_MAX, VERDICT_PAYLOAD_MAX, config_emit, message_parse, message_t, unbind_emit, verdict_emit,
+    CONFIG_SIZE, MESSAGE_IGNORED, MESSAGE_PACKET, MESSAGE_STATUS, NF_ACCEPT, NF_DROP, NF_REPEAT,
+    QUEUE_FAIL_OPEN, QUEUE_GSO, VERDICT_HEAD_MAX, VERDICT_PAYLOAD_MAX, config_emit, message_parse, message_t,
+    unbind_emit, verdict_emit,
 )
 from mpcore.store.packet cimport (
     FROM_HOST, PACKET_HEADROOM, VERDICT_DROP, VERDICT_HOLD, VERDICT_LEAVE, VERDICT_REWRITE,
@@ -36,14 +38,14 @@ cdef enum:
     COPY_RANGE = 65531         # a netlink attribute's most
     RECV_LIMIT = 64            # packets that one call of the Python face returns
     CONFIG_TIMEOUT_MS = 1000
-
-RECEIVE_BUFFER_BYTES = 16 << 20
-SEND_BUFFER_BYTES = 8 << 20
-SOL_NETLINK = 270
-NETLINK_NO_ENOBUFS = 5
-NETLINK_CAP_ACK = 10
-SO_RCVBUFFORCE = 33
-SO_SNDBUFFORCE = 32
+    RECEIVE_BUFFER_BYTES = 16 << 20
+    SEND_BUFFER_BYTES = 8 << 20
+    # constants of Linux that the module socket lacks
+    SOL_NETLINK = 270
+    NETLINK_NO_ENOBUFS = 5
+    NETLINK_CAP_ACK = 10
+    SO_SNDBUFFORCE = 32
+    SO_RCVBUFFORCE = 33
 
 cdef uint8_t[4] PADDING = [0, 0, 0, 0]
 
@@ -60,7 +62,8 @@ cdef bint ascending(const packet_t *packets, int count) noexcept nogil:
 cdef class PacketQueue:
     """A queue of packets that wait in the kernel for a verdict; the base of every backend.
 
-    Thread-safety: one thread uses a queue. Marks: every packet let go carries `mark_seen`, so that it is not queued twice.
+    Thread-safety: one thread uses a queue. Every packet that is let go carries `mark_seen`, so that it is not queued
+    twice.
     """
 
     def __cinit__(self, *args, **options):
@@ -76,7 +79,7 @@ cdef class PacketQueue:
         return self.send_verdicts(packets, count)
 
     def fileno(self):
-        """Return the descriptor that becomes readable when packets wait, for epoll; -1 when closed."""
+        """Return the descriptor, readable when packets wait, for epoll; -1 when closed."""
         return self.descriptor
 
     def close(self):
@@ -112,7 +115,7 @@ cdef class PacketQueue:
         cdef packet_t[RECV_LIMIT] batch
         cdef int count, i
         if timeout_ms:
-            select_readable(self.descriptor, timeout_ms)
+            wait_readable(self.descriptor, timeout_ms)
         with nogil:
             count = self.recv_batch(batch, RECV_LIMIT)
         if count < 0:
@@ -124,7 +127,7 @@ cdef class PacketQueue:
         self.verdicts([(packet, kind, data)])
 
     def verdicts(self, decisions, *, bint held=False):
-        """Settle packets, given as (packet, verdict, new bytes or None); `held`: they were on HOLD. Raises OSError."""
+        """Settle packets, each (packet, verdict, new bytes or None); `held`: they were on HOLD. Raises OSError."""
         cdef int count = len(decisions), status
         cdef packet_t *batch = <packet_t *>calloc(count + 1, sizeof(packet_t))
         if batch == NULL:
@@ -140,7 +143,7 @@ cdef class PacketQueue:
             raise OSError(-status, os.strerror(-status))
 
 
-def select_readable(descriptor, timeout_ms):
+cdef object wait_readable(int descriptor, int timeout_ms):
     """Wait until `descriptor` is readable or the time is over."""
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
@@ -168,13 +171,15 @@ cdef int fill_packet(packet_t *out, object packet, object kind, bytes data) exce
 cdef class NetlinkQueue(PacketQueue):
     """The kernel's queue `number`, driven by raw netlink.
 
-    `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full queue lets packets
-    through instead of dropping them; `slots`: datagrams a system call. `descriptor` takes over an already configured queue's
-    socket (it is duplicated), for instance one kept across a restart. Raises HostError when the queue cannot be had.
+    `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full queue lets
+    packets through instead of dropping them; `slots`: datagrams a system call. `descriptor` takes over the socket of
+    a queue that is configured already (it is duplicated), for instance one kept across a restart. Raises HostError
+    when the queue cannot be had.
     """
 
     def __cinit__(self, uint16_t number, *, uint32_t max_length=8192, bint gso=True, bint fail_open=True,
-                  uint32_t mark_seen=0x10000000, uint32_t mark_leave=0x20000000, int slots=64, int descriptor=-1):
+                  uint32_t mark_seen=0x10000000, uint32_t mark_leave=0x20000000, int slots=64,
+                  int descriptor=-1):
         if not 0 < slots <= 1024:
             raise ValueError("slots must lie in 1…1024")
         self.number = number
@@ -217,7 +222,7 @@ cdef class NetlinkQueue(PacketQueue):
         self.library = None
 
     cdef void lay_out_slots(self) noexcept:
-        """Give every message header its slot; the room at a slot's end is for moving a second message up."""
+        """Give every message header its slot; room is left at its end for moving a second message up."""
         cdef int i
         for i in range(self.slots):
             self.places[i].iov_base = self.slab + <size_t>i * SLOT_SIZE + PACKET_HEADROOM
@@ -229,24 +234,26 @@ cdef class NetlinkQueue(PacketQueue):
         """Set range, length and flags, all at once; packets that come before the answer are let go."""
         cdef uint8_t[CONFIG_SIZE] message
         cdef packet_t[RECV_LIMIT] batch
-        cdef int count, i
+        cdef int count
         self.config_seq = 1
         self.config_status = -errno.ETIMEDOUT
-        os.write(self.descriptor, message[:config_emit(message, self.number, self.config_seq, COPY_RANGE, max_length,
-                                                       flags)])
+        size = config_emit(message, self.number, self.config_seq, COPY_RANGE, max_length, flags)
+        os.write(self.descriptor, message[:size])
         while self.config_seq:
-            select_readable(self.descriptor, CONFIG_TIMEOUT_MS)
+            wait_readable(self.descriptor, CONFIG_TIMEOUT_MS)
             count = self.recv_batch(batch, RECV_LIMIT)
             self.send_verdicts(batch, max(count, 0))
             if count < 0 or (count == 0 and self.config_seq):
                 break
         if self.config_status:
-            raise HostError(f"the kernel refused the settings of queue {self.number}: "
-                            f"{os.strerror(-self.config_status)}; try --set queue.gso=false")
+            raise HostError(
+                f"the kernel refused the settings of queue {self.number}: {os.strerror(-self.config_status)}; "
+                "try --set queue.gso=false"
+            )
         return 0
 
     cdef int unbind(self) except -1:
-        """Take the queue down and read what was on its way, so that the library's own farewell meets no packet."""
+        """Take the queue down and read what was on its way, so that the library's farewell meets no packet."""
         cdef uint8_t[CONFIG_SIZE] message
         cdef packet_t[RECV_LIMIT] batch
         os.write(self.descriptor, message[:unbind_emit(message, self.number)])
@@ -437,7 +444,7 @@ cdef class NetlinkQueue(PacketQueue):
         return 0 if sent >= 0 else -c_errno
 
 
-def bound_queue(number, max_length):
+cdef object bound_queue(uint16_t number, uint32_t max_length):
     """Open and bind queue `number` through netfilterqueue. Raises HostError."""
     try:
         from netfilterqueue import NetfilterQueue
@@ -445,7 +452,7 @@ def bound_queue(number, max_length):
         raise HostError("the package netfilterqueue is missing; run: pip install netfilterqueue") from error
     try:
         queue = NetfilterQueue()
-        queue.bind(number, accept, max_len=max_length)
+        queue.bind(number, _accept, max_len=max_length)
     except OSError as error:
         raise HostError(
             f"queue {number} cannot be opened ({error}); run as root, and see /proc/net/netfilter/nfnetlink_queue "
@@ -454,12 +461,12 @@ def bound_queue(number, max_length):
     return queue
 
 
-def accept(packet):
+def _accept(packet):
     """Let a packet go that the library meets while it opens or closes the queue."""
     packet.accept()
 
 
-def enlarge_buffers(descriptor, netlink):
+cdef object enlarge_buffers(int descriptor, bint netlink):
     """Set the socket's buffers and return the most bytes of one verdict message. Raises HostError."""
     with socket.socket(fileno=os.dup(descriptor)) as sock:
         if netlink:

@@ -1,0 +1,195 @@
+"""What this host offers mpcore and what it lacks, each with the command that mends it. Nothing stays changed."""
+
+import importlib.metadata
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from mpcore.config import Config
+from mpcore.errors import HostError
+from mpcore.host.iptables import Iptables
+from mpcore.host.netlink import AddressMonitor
+from mpcore.host.nfqueue import NetlinkQueue
+from mpcore.host.nft import Nft
+from mpcore.host.rawsock import RawSender
+from mpcore.host.rtnetlink import RTM_GETRULE, RouteSocket
+
+CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
+QUEUE_LIST = Path("/proc/net/netfilter/nfnetlink_queue")
+SYSCTL = Path("/proc/sys/net")
+STRICT = "1"
+AS_ROOT = "run it as root: sudo mpcore doctor"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing looked at; `remedy` names the command that mends it and is empty when all is well."""
+
+    name: str
+    ok: bool
+    detail: str
+    remedy: str = ""
+
+
+def diagnose(config: Config) -> list[Finding]:
+    """Return every finding, in the order in which things depend on each other."""
+    return [finding for check in CHECKS for finding in check(config)]
+
+
+def check_capabilities(config: Config) -> Iterator[Finding]:
+    """Look for the two capabilities that everything else needs."""
+    status = read_text(Path("/proc/self/status"))
+    effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    missing = [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
+    if missing:
+        yield Finding("capabilities", False, f"this process lacks {' and '.join(missing)}", AS_ROOT)
+    else:
+        yield Finding("capabilities", True, " and ".join(CAPABILITIES))
+
+
+def check_package(config: Config) -> Iterator[Finding]:
+    """Look for the package that opens the queue."""
+    try:
+        version = importlib.metadata.version("netfilterqueue")
+    except importlib.metadata.PackageNotFoundError:
+        yield Finding("netfilterqueue", False, "the package is missing", "pip install netfilterqueue")
+        return
+    yield Finding("netfilterqueue", True, f"version {version}")
+
+
+def check_queue(config: Config) -> Iterator[Finding]:
+    """Open a queue that nobody uses, with the flags of the configuration."""
+    used = {int(line.split()[0]) for line in read_text(QUEUE_LIST).splitlines()}
+    number = next(n for n in range(0xFFFF, 0, -1) if n not in used)
+    try:
+        with NetlinkQueue(number, gso=config.queue.gso, fail_open=config.queue.fail_open):
+            wanted = {"super-packets": config.queue.gso, "fail-open": config.queue.fail_open}
+    except HostError as error:
+        yield Finding("packet queue", False, str(error), "modprobe nfnetlink_queue")
+        return
+    yield Finding("packet queue", True, "with " + (", ".join(name for name in wanted if wanted[name]) or "no flags"))
+
+
+def check_rules(config: Config) -> Iterator[Finding]:
+    """Try the rules in scratch chains."""
+    native = Nft().available(config.queue.number)
+    for version in (4, 6):
+        name = f"queue rule IPv{version}"
+        tables = Iptables(version)
+        if tables.available(config.queue.number):
+            yield Finding(name, True, f"by {tables.tool}")
+        elif native:
+            yield Finding(name, True, "by nft")
+        else:
+            remedy = "apt install iptables && modprobe xt_NFQUEUE"
+            yield Finding(name, False, f"neither {tables.tool} nor nft takes a rule with a queue", remedy)
+
+
+def check_connection_marks(config: Config) -> Iterator[Finding]:
+    """Try what lets a connection leave the queue for good."""
+    mark = f"{config.routing.mark_leave:#x}"
+    tables = Iptables(4)
+    match = tables.accepts("mangle", f"-m connmark --mark {mark}/{mark} -j RETURN")
+    if match and tables.accepts("mangle", f"-j CONNMARK --save-mark --mask {mark}"):
+        yield Finding("connection marks", True, "connections that fall back leave the queue")
+    else:
+        yield Finding(
+            "connection marks",
+            False,
+            "connections that fall back stay in the queue, slower than they need to be",
+            "modprobe -a xt_connmark nf_conntrack",
+        )
+
+
+def check_raw_sockets(config: Config) -> Iterator[Finding]:
+    """Open a raw socket of each IP version."""
+    for version in (4, 6):
+        name = f"raw socket IPv{version}"
+        try:
+            with RawSender(version, mark=config.routing.mark_seen):
+                yield Finding(name, True, "header included, marked")
+        except HostError as error:
+            remedy = AS_ROOT if version == 4 else "sysctl -w net.ipv6.conf.all.disable_ipv6=0"
+            yield Finding(name, False, str(error), remedy)
+
+
+def check_policy_routing(config: Config) -> Iterator[Finding]:
+    """See whether the kernel has routing rules; one without them lists none."""
+    try:
+        with RouteSocket() as kernel:
+            rules = kernel.dump(RTM_GETRULE, socket.AF_INET)
+    except (HostError, OSError):
+        rules = []
+    if rules:
+        yield Finding("policy routing", True, f"{len(rules)} rules" + ("" if config.routing.manage else ", not managed"))
+    else:
+        remedy = "use a kernel with CONFIG_IP_MULTIPLE_TABLES: apt install linux-image-amd64"
+        yield Finding("policy routing", False, "the kernel has no routing rules", remedy)
+
+
+def check_addresses(config: Config) -> Iterator[Finding]:
+    """Count the addresses that subflows can start from."""
+    try:
+        monitor = AddressMonitor(exclude_interfaces=config.mptcp.exclude_interfaces)
+    except HostError as error:
+        yield Finding("addresses", False, str(error), AS_ROOT)
+        return
+    addresses = monitor.addresses()
+    monitor.close()
+    interfaces = sorted({local.interface for local in addresses})
+    detail = f"{len(addresses)} usable on {', '.join(interfaces) or 'no interface'}"
+    if len(interfaces) >= 2:
+        yield Finding("addresses", True, detail)
+    else:
+        yield Finding(
+            "addresses",
+            False,
+            f"{detail}; several paths from here need two interfaces with addresses",
+            "connect a second network, then: ip address add ADDRESS/PREFIX dev INTERFACE",
+        )
+
+
+def check_kernel_mptcp(config: Config) -> Iterator[Finding]:
+    """Note the kernel's own MPTCP, which speaks for the programs that ask for it."""
+    enabled = read_text(SYSCTL / "mptcp/enabled").strip()
+    words = {"1": "on: programs that ask the kernel for it use its own", "0": "off"}
+    yield Finding("kernel MPTCP", True, words.get(enabled, "not in this kernel"))
+
+
+def check_reverse_path(config: Config) -> Iterator[Finding]:
+    """Note strict reverse-path filters: harmless with source routing, and else a path that stays silent."""
+    folder = SYSCTL / "ipv4/conf"
+    everywhere = read_text(folder / "all/rp_filter").strip() == STRICT
+    strict = sorted(
+        path.parent.name
+        for path in folder.glob("*/rp_filter")
+        if path.parent.name not in ("all", "default", "lo") and (everywhere or read_text(path).strip() == STRICT)
+    )
+    detail = f"strict on {', '.join(strict)}" if strict else "not strict"
+    if strict and not config.routing.manage:
+        yield Finding("rp_filter", False, f"{detail}, and routing.manage is off", "sysctl -w net.ipv4.conf.all.rp_filter=2")
+    else:
+        yield Finding("rp_filter", True, detail)
+
+
+def read_text(path: Path) -> str:
+    """Return what a file of /proc says; nothing when it is not there."""
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
+
+
+CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
+    check_capabilities,
+    check_package,
+    check_queue,
+    check_rules,
+    check_connection_marks,
+    check_raw_sockets,
+    check_policy_routing,
+    check_addresses,
+    check_kernel_mptcp,
+    check_reverse_path,
+)

@@ -1,0 +1,165 @@
+"""Rules by iptables and ip6tables, of whichever kind is installed, through `iptables-restore --noflush`.
+
+Each family gets chains of its own and one jump to each. Taking them back deletes exactly these and never a base chain:
+deleting one makes the kernel drop every packet that waits in any queue.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from mpcore.host.command import run_command, succeeds
+from mpcore.host.exclude import Exclusion
+
+CHAIN_PREFIX = "MPCORE-"
+PROBE_CHAIN = "MPCORE-PROBE"
+# any of these may hold what an earlier run left, whichever is now the default
+TOOLS = {
+    4: ("iptables", "iptables-nft", "iptables-legacy"),
+    6: ("ip6tables", "ip6tables-nft", "ip6tables-legacy"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class RuleSettings:
+    """What the rules depend on: queue number, the two marks (single bits), loopback traffic, exclusions."""
+
+    queue: int
+    mark_seen: int
+    mark_leave: int
+    loopback: bool
+    exclusions: tuple[Exclusion, ...]
+
+
+class Iptables:
+    """The rules of one IP version (4 or 6)."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.tool = TOOLS[version][0]
+
+    def available(self, queue: int) -> bool:
+        """Return whether the tool is there and the kernel takes its NFQUEUE target."""
+        if self.version == 6 and not os.path.exists("/proc/net/if_inet6"):
+            return False
+        return self.accepts("mangle", f"-p tcp -j NFQUEUE --queue-num {queue} --queue-bypass")
+
+    def accepts(self, table: str, rule: str) -> bool:
+        """Return whether the kernel takes `rule`, tried in a scratch chain that nothing jumps to."""
+        if shutil.which(f"{self.tool}-restore") is None:
+            return False
+        fill = [f"*{table}", f":{PROBE_CHAIN} - [0:0]", f"-A {PROBE_CHAIN} {rule}", "COMMIT"]
+        accepted = succeeds(restore(self.tool), script(fill))
+        succeeds(restore(self.tool), script([f"*{table}", f"-F {PROBE_CHAIN}", f"-X {PROBE_CHAIN}", "COMMIT"]))
+        return accepted
+
+    def install(self, settings: RuleSettings) -> None:
+        """Put the rules in, all or none of a table. Raises HostError."""
+        leave = f"{settings.mark_leave:#x}"
+        connmark = self.accepts("mangle", f"-m connmark --mark {leave}/{leave} -j RETURN") and self.accepts(
+            "mangle", f"-j CONNMARK --save-mark --mask {leave}"
+        )
+        run_command(restore(self.tool), script(mangle_lines(self.version, settings, connmark)))
+        if self.accepts("raw", "-j CT --notrack"):
+            run_command(restore(self.tool), script(raw_lines(settings)))
+
+    def remove(self) -> None:
+        """Take out every rule and chain of ours, also those of an earlier run. Raises HostError."""
+        for tool in installed_tools(self.version):
+            lines = removal_lines(run_command([f"{tool}-save"]))
+            if lines:
+                run_command(restore(tool), script(lines))
+
+
+def restore(tool: str) -> list[str]:
+    """Return the command that changes tables by a script on its standard input, leaving other rules alone."""
+    return [f"{tool}-restore", "--noflush", "-w", "10"]
+
+
+def script(lines: list[str]) -> str:
+    """Return the lines as the text that iptables-restore reads."""
+    return "\n".join(lines) + "\n"
+
+
+def installed_tools(version: int) -> list[str]:
+    """Return the tools of this IP version that are installed, each program once."""
+    found: dict[str, str] = {}
+    for tool in TOOLS[version]:
+        path = shutil.which(f"{tool}-save")
+        if path is not None:
+            found.setdefault(backend_of(tool, path), tool)
+    return list(found.values())
+
+
+def backend_of(tool: str, path: str) -> str:
+    """Return "nft" or "legacy": the program that a tool's name stands for."""
+    names = (tool, os.path.basename(os.path.realpath(path)))
+    return "nft" if any("nft" in name for name in names) else "legacy"
+
+
+def mangle_lines(version: int, settings: RuleSettings, connmark: bool) -> list[str]:
+    """Return the script that queues TCP in both directions, once each packet."""
+    lines = ["*mangle", ":MPCORE-OUT - [0:0]", ":MPCORE-IN - [0:0]"]
+    for chain, device, remote in (("MPCORE-OUT", "-o", "-d"), ("MPCORE-IN", "-i", "-s")):
+        lines += [f"-A {chain} {rule}" for rule in chain_rules(version, settings, connmark, device, remote)]
+    return [*lines, "-A OUTPUT -p tcp -j MPCORE-OUT", "-A INPUT -p tcp -j MPCORE-IN", "COMMIT"]
+
+
+def chain_rules(
+    version: int, settings: RuleSettings, connmark: bool, device: str, remote: str
+) -> Iterator[str]:
+    """Yield the rules of one direction, in order.
+
+    A packet that a verdict let go carries the mark, so that it never comes twice, even when somebody's new hook makes
+    the kernel start over with it.
+    """
+    seen, leave = f"{settings.mark_seen:#x}", f"{settings.mark_leave:#x}"
+    if connmark:
+        yield f"-m connmark --mark {leave}/{leave} -j RETURN"
+        yield f"-m mark --mark {leave}/{leave} -j CONNMARK --save-mark --mask {leave}"
+    yield f"-m mark --mark {seen}/{seen} -j RETURN"
+    if not settings.loopback:
+        yield f"{device} lo -j RETURN"
+    for exclusion in settings.exclusions:
+        if exclusion.covers(version):
+            yield from exclusion_rules(exclusion, remote)
+    yield f"-p tcp -j NFQUEUE --queue-num {settings.queue} --queue-bypass"
+
+
+def exclusion_rules(exclusion: Exclusion, remote: str) -> Iterator[str]:
+    """Yield the rules that keep excluded traffic out of the queue."""
+    address = "" if exclusion.network is None else f"{remote} {exclusion.network} "
+    if exclusion.port is None:
+        yield f"{address}-j RETURN"
+        return
+    for side in ("--sport", "--dport"):
+        yield f"{address}-p tcp {side} {exclusion.port} -j RETURN"
+
+
+def raw_lines(settings: RuleSettings) -> list[str]:
+    """Return the script that keeps packets injected to local sockets out of connection tracking.
+
+    To it they would look like a second copy of the connection, with sequence numbers of their own.
+    """
+    seen = f"{settings.mark_seen:#x}"
+    return [
+        "*raw",
+        ":MPCORE-RAW - [0:0]",
+        f"-A MPCORE-RAW -m mark --mark {seen}/{seen} -j CT --notrack",
+        "-A OUTPUT -o lo -p tcp -j MPCORE-RAW",
+        "COMMIT",
+    ]
+
+
+def removal_lines(saved: str) -> list[str]:
+    """Return the script that deletes our jumps and chains from what iptables-save printed; empty if there are none."""
+    lines: list[str] = []
+    for table, body in re.findall(r"^\*(\S+)\n(.*?)^COMMIT$", saved, re.MULTILINE | re.DOTALL):
+        chains = re.findall(rf"^:({CHAIN_PREFIX}\S+)", body, re.MULTILINE)
+        jumps = re.findall(rf"^-A (?!{CHAIN_PREFIX})(.* -j {CHAIN_PREFIX}\S+)$", body, re.MULTILINE)
+        if chains or jumps:
+            lines += [f"*{table}", *(f"-D {jump}" for jump in jumps), *(f"-F {chain}" for chain in chains)]
+            lines += [*(f"-X {chain}" for chain in chains), "COMMIT"]
+    return lines

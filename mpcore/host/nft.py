@@ -1,0 +1,89 @@
+"""Rules by native nft, for kernels where iptables has no NFQUEUE target: one table, `inet mpcore`, both IP versions.
+
+Taking the rules back empties the chains and leaves them: deleting a base chain makes the kernel drop every packet that
+waits in any queue.
+"""
+
+import re
+import shutil
+from collections.abc import Iterator
+
+from mpcore.host.command import run_command, succeeds
+from mpcore.host.exclude import Exclusion
+from mpcore.host.iptables import RuleSettings
+
+TABLE = "inet mpcore"
+CHAINS = {
+    "out": "type route hook output priority mangle; policy accept;",
+    "in": "type filter hook input priority mangle; policy accept;",
+    "raw": "type filter hook output priority raw; policy accept;",
+}
+
+
+class Nft:
+    """The rules of both IP versions in one table."""
+
+    def available(self, queue: int) -> bool:
+        """Return whether nft is there and the kernel takes its queue statement; nothing is changed."""
+        if shutil.which("nft") is None:
+            return False
+        return succeeds(
+            ["nft", "-c", "-f", "-"], "".join([*table_lines(), f"add rule {TABLE} out queue num {queue} bypass\n"])
+        )
+
+    def install(self, settings: RuleSettings) -> None:
+        """Put the rules in, all or none. Raises HostError."""
+        lines = [*table_lines(), *flush_lines(CHAINS)]
+        for chain, device, remote in (("out", "oifname", "daddr"), ("in", "iifname", "saddr")):
+            lines += [f"add rule {TABLE} {chain} {rule}\n" for rule in chain_rules(settings, device, remote)]
+        lines.append(f'add rule {TABLE} raw oifname "lo" meta l4proto tcp {has_mark("meta", settings.mark_seen)} notrack\n')
+        run_command(["nft", "-f", "-"], "".join(lines))
+
+    def remove(self) -> None:
+        """Empty our chains, also those of an earlier run. Raises HostError."""
+        if shutil.which("nft") is None:
+            return
+        listed = run_command(["nft", "list", "tables"])
+        if re.search(rf"^table {TABLE}$", listed, re.MULTILINE):
+            run_command(["nft", "-f", "-"], "".join([*table_lines(), *flush_lines(CHAINS)]))
+
+
+def table_lines() -> list[str]:
+    """Return the commands that make table and chains where they are missing."""
+    chains = [f"add chain {TABLE} {name} {{ {hook} }}\n" for name, hook in CHAINS.items()]
+    return [f"add table {TABLE}\n", *chains]
+
+
+def flush_lines(chains: dict[str, str]) -> list[str]:
+    """Return the commands that empty the chains."""
+    return [f"flush chain {TABLE} {name}\n" for name in chains]
+
+
+def has_mark(key: str, mark: int) -> str:
+    """Return the match for a bit of the packet's mark ("meta") or the connection's ("ct")."""
+    return f"{key} mark & {mark:#x} == {mark:#x}"
+
+
+def chain_rules(settings: RuleSettings, device: str, remote: str) -> Iterator[str]:
+    """Yield the rules of one direction, in order; the same as those of `mpcore.host.iptables`."""
+    yield "meta l4proto != tcp return"
+    yield f"{has_mark('ct', settings.mark_leave)} return"
+    yield f"{has_mark('meta', settings.mark_leave)} ct mark set ct mark or {settings.mark_leave:#x}"
+    yield f"{has_mark('meta', settings.mark_seen)} return"
+    if not settings.loopback:
+        yield f'{device} "lo" return'
+    for exclusion in settings.exclusions:
+        yield from exclusion_rules(exclusion, remote)
+    yield f"queue num {settings.queue} bypass"
+
+
+def exclusion_rules(exclusion: Exclusion, remote: str) -> Iterator[str]:
+    """Yield the rules that keep excluded traffic out of the queue."""
+    address = ""
+    if exclusion.network is not None:
+        address = f"{'ip' if exclusion.network.version == 4 else 'ip6'} {remote} {exclusion.network} "
+    if exclusion.port is None:
+        yield f"{address}return"
+        return
+    for side in ("sport", "dport"):
+        yield f"{address}tcp {side} {exclusion.port} return"

@@ -1,0 +1,64 @@
+"""The firewall rules that send TCP to the queue, by the first backend that works on this host."""
+
+from mpcore.config import Config
+from mpcore.errors import HostError
+from mpcore.host.exclude import parse_exclusion
+from mpcore.host.iptables import Iptables, RuleSettings
+from mpcore.host.nft import Nft
+
+Backend = Iptables | Nft
+
+
+def rule_settings(config: Config) -> RuleSettings:
+    """Return what the rules need of the configuration. Raises ConfigError."""
+    return RuleSettings(
+        queue=config.queue.number,
+        mark_seen=config.routing.mark_seen,
+        mark_leave=config.routing.mark_leave,
+        loopback=config.mptcp.loopback,
+        exclusions=tuple(parse_exclusion(text) for text in config.mptcp.exclude),
+    )
+
+
+class Rules:
+    """The rules of one daemon; `install` and `remove` may be called again and again. Raises ConfigError."""
+
+    def __init__(self, config: Config) -> None:
+        self.settings = rule_settings(config)
+        self.installed: tuple[Backend, ...] = ()
+
+    def install(self) -> None:
+        """Replace what an earlier run left by the rules of this one. Raises HostError, and then nothing stays."""
+        backends = self.probe()
+        self.clean_leftovers()
+        self.installed = backends
+        try:
+            for backend in backends:
+                backend.install(self.settings)
+        except HostError:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Take the rules back. Raises HostError."""
+        for backend in self.installed:
+            backend.remove()
+        self.installed = ()
+
+    def clean_leftovers(self) -> None:
+        """Take back what a daemon left that was killed, whichever backend it used. Raises HostError."""
+        for backend in (Iptables(4), Iptables(6), Nft()):
+            backend.remove()
+
+    def probe(self) -> tuple[Backend, ...]:
+        """Return the backends to use: iptables for each IP version that has it, or else nft. Raises HostError."""
+        tables = tuple(table for table in (Iptables(4), Iptables(6)) if table.available(self.settings.queue))
+        if tables:
+            return tables
+        nft = Nft()
+        if nft.available(self.settings.queue):
+            return (nft,)
+        raise HostError(
+            "no rule can send packets to a queue here: neither iptables -j NFQUEUE nor nft queue works; run as root, "
+            "install iptables, and see that the kernel has CONFIG_NETFILTER_XT_TARGET_NFQUEUE"
+        )
