@@ -32,7 +32,7 @@ cdef enum:
 
 
 cdef struct packet_t:
-    uint8_t *data          # network header first; PACKET_HEADROOM writable bytes before it; owner: the backend's slab
+    uint8_t *data          # network header; PACKET_HEADROOM writable bytes before it; owner: the backend's slab
     uint32_t size          # bytes at data
     uint32_t id            # the queue's packet id, host byte order
     uint8_t direction
@@ -46,7 +46,7 @@ cdef struct transmit_t:    # one packet to send: header bytes, then up to two pa
     uint16_t header_size
     uint16_t piece_count
     uint32_t piece_size[2]
-    const uint8_t *piece[2]      # inside a connection's byte ring; valid until the next process_batch or handle_timeout
+    const uint8_t *piece[2]      # in a connection's byte ring; valid until the next process_batch or timeout
     uint8_t header[128]
 
 

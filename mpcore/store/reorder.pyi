@@ -6,7 +6,6 @@ from _typeshed import ReadableBuffer
 
 _Array = ReadableBuffer | npt.NDArray[np.generic]
 
-
 ALGORITHMS: tuple[str, ...]
 
 @final

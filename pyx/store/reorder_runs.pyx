@@ -75,6 +75,18 @@ cdef int64_t runs_find(reorder_t *queue, uint64_t start, int subflow) noexcept n
     return search_left(queue, hint - 1, start)
 
 
+cdef void hints_move(reorder_t *queue, int64_t at, int by) noexcept nogil:
+    """Let the hints at runs from index `at` on (by > 0) or before it (by < 0) follow them."""
+    cdef uint32_t mark = <uint32_t>at
+    cdef int i
+    if by > 0:
+        for i in range(REORDER_SUBFLOWS):
+            queue.shortcut[i] += queue.shortcut[i] > mark
+    else:
+        for i in range(REORDER_SUBFLOWS):
+            queue.shortcut[i] -= queue.shortcut[i] - 1 < mark    # no hint, 0, is beyond every mark here
+
+
 cdef int runs_room(reorder_t *queue) noexcept nogil:
     """Make room behind the last run: move to the front what fills half of the array at most, or double it."""
     cdef uint32_t count = queue.last - queue.first, capacity
@@ -98,14 +110,12 @@ cdef int runs_room(reorder_t *queue) noexcept nogil:
 
 cdef int64_t runs_open(reorder_t *queue, int64_t at) noexcept nogil:
     """Make a place before the run at `at`; its index, or -1 at the limit or when memory is short."""
-    cdef int i
     cdef size_t left = <size_t>(at - queue.first), right = <size_t>(queue.last - at)
     if queue.stats.nodes >= queue.node_limit:
         return -1
     if queue.first and left < right:
         memmove(queue.runs + queue.first - 1, queue.runs + queue.first, left * sizeof(span_t))
-        for i in range(REORDER_SUBFLOWS):
-            queue.shortcut[i] -= 0 < queue.shortcut[i] <= at
+        hints_move(queue, at, -1)
         queue.first -= 1
         queue.stats.nodes += 1
         return at - 1
@@ -114,25 +124,33 @@ cdef int64_t runs_open(reorder_t *queue, int64_t at) noexcept nogil:
     at = queue.last - <int64_t>right
     if right:
         memmove(queue.runs + at + 1, queue.runs + at, right * sizeof(span_t))
-        for i in range(REORDER_SUBFLOWS):
-            queue.shortcut[i] += queue.shortcut[i] > at
+        hints_move(queue, at, 1)
     queue.last += 1
     queue.stats.nodes += 1
     return at
 
 
-cdef void runs_close(reorder_t *queue, int64_t at, uint32_t count) noexcept nogil:
-    """Remove the `count` runs behind the one at `at`, which took them in."""
-    cdef uint32_t hint
+cdef int64_t runs_close(reorder_t *queue, int64_t at, uint32_t count) noexcept nogil:
+    """Remove the `count` runs behind the one at `at`, which took them in; the index where that one is now."""
+    cdef size_t left = <size_t>(at - queue.first), right = <size_t>(queue.last - at) - 1 - count
+    cdef uint32_t mark = <uint32_t>at + 1, hint
     cdef int i
-    memmove(queue.runs + at + 1, queue.runs + at + 1 + count,
-            <size_t>(queue.last - at - 1 - count) * sizeof(span_t))
+    queue.stats.nodes -= count
+    if left < right:
+        memmove(queue.runs + queue.first + count, queue.runs + queue.first, (left + 1) * sizeof(span_t))
+        queue.first += count
+        for i in range(REORDER_SUBFLOWS):
+            hint = queue.shortcut[i]
+            if hint - 1 < mark - 1 + count:    # not for 0, no hint
+                queue.shortcut[i] = mark + count if hint > mark else hint + count
+        return at + count
+    memmove(queue.runs + at + 1, queue.runs + at + 1 + count, right * sizeof(span_t))
+    queue.last -= count
     for i in range(REORDER_SUBFLOWS):
         hint = queue.shortcut[i]
-        if hint > at + 1:
-            queue.shortcut[i] = hint - count if hint > at + 1 + count else <uint32_t>at + 1
-    queue.last -= count
-    queue.stats.nodes -= count
+        if hint > mark:
+            queue.shortcut[i] = hint - count if hint > mark + count else mark
+    return at
 
 
 cdef int runs_gaps(const reorder_t *queue, int64_t at, uint64_t start, uint64_t end, span_t *gaps,
@@ -177,7 +195,7 @@ cdef int runs_insert(reorder_t *queue, uint64_t start, uint64_t end, int subflow
         queue.runs[at].start = earlier(queue.runs[at].start, start)
         queue.runs[at].end = later(queue.runs[behind - 1].end, end)
         if behind - at > 1:
-            runs_close(queue, at, <uint32_t>(behind - at - 1))
+            at = runs_close(queue, at, <uint32_t>(behind - at - 1))
     queue.shortcut[subflow] = <uint32_t>at + 1
     return count
 

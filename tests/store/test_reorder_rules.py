@@ -183,6 +183,10 @@ class TestRuns:
         assert cost(queue, 210, 220, 2) == (1, 0)
         assert cost(queue, 2510, 2520, 25) == (1, 0)
         assert cost(queue, 1295, 1299, 12) == (1, 0)
+        queue.insert(2605, 2795, 26)
+        assert cost(queue, 310, 320, 3) == (1, 0)
+        assert cost(queue, 2795, 2799, 27) == (1, 0)
+        assert cost(queue, 3110, 3120, 31) == (1, 0)
 
     def test_first_segment_of_a_subflow_beyond_the_tail_costs_one_step(self) -> None:
         queue = filled("runs", *((n, n + 5, 0) for n in range(0, 1000, 10)))
