@@ -1,1 +1,30 @@
-"""sim."""
+"""A deterministic simulator: hosts, links and middleboxes under virtual time; same seed, same packets to the byte."""
+
+from mpcore.sim.link import LinkSettings
+from mpcore.sim.network import LinkPlan, Network, shared_bottleneck, two_hosts
+from mpcore.sim.scenario import (
+    FlowResult,
+    TransferResult,
+    cut,
+    interface_down,
+    interface_up,
+    restore,
+    run_transfer,
+)
+from mpcore.sim.tcp_settings import TcpSettings
+
+__all__ = [
+    "FlowResult",
+    "LinkPlan",
+    "LinkSettings",
+    "Network",
+    "TcpSettings",
+    "TransferResult",
+    "cut",
+    "interface_down",
+    "interface_up",
+    "restore",
+    "run_transfer",
+    "shared_bottleneck",
+    "two_hosts",
+]

@@ -1,0 +1,112 @@
+"""What the simulator needs to know of a packet without the whole of the wire layer.
+
+The checksum test is deliberately not that of mpcore.wire: a model host that judged packets with the code that wrote
+them would accept its mistakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+from mpcore.errors import WireError
+from mpcore.wire.values import Segment, emit_segment, parse_segment
+
+FIN = 0x01
+SYN = 0x02
+RST = 0x04
+PSH = 0x08
+ACK = 0x10
+
+IPPROTO_TCP = 6
+SEQUENCE_MASK = 0xFFFFFFFF
+
+
+class Flow(NamedTuple):
+    """The four values that name a TCP flow, as seen by one side."""
+
+    local: bytes
+    local_port: int
+    remote: bytes
+    remote_port: int
+
+    def reversed(self) -> Flow:
+        """Return the same flow as the other side names it."""
+        return Flow(self.remote, self.remote_port, self.local, self.local_port)
+
+
+class _Layout(NamedTuple):
+    """Where things lie in a packet."""
+
+    header_bytes: int  # of the network layer
+    total_bytes: int
+    src: bytes
+    dst: bytes
+
+
+def _layout(data: bytes) -> _Layout:
+    """Return the layout of an IPv4 packet or an IPv6 one without extension headers; WireError for others."""
+    version = data[0] >> 4 if data else 0
+    if version == 4 and len(data) >= 20 and data[9] == IPPROTO_TCP:
+        layout = _Layout((data[0] & 15) * 4, int.from_bytes(data[2:4], "big"), data[12:16], data[16:20])
+    elif version == 6 and len(data) >= 40 and data[6] == IPPROTO_TCP:
+        layout = _Layout(40, 40 + int.from_bytes(data[4:6], "big"), data[8:24], data[24:40])
+    else:
+        raise WireError("not a TCP packet that the simulator can carry")
+    if layout.total_bytes > len(data) or layout.header_bytes + 20 > layout.total_bytes:
+        raise WireError("packet is shorter than its header says")
+    return layout
+
+
+def flow_from_source(data: bytes) -> Flow:
+    """Return the flow of a packet with its sender as local side; WireError when it is not TCP."""
+    at = _layout(data)
+    start = at.header_bytes
+    src_port = int.from_bytes(data[start : start + 2], "big")
+    return Flow(at.src, src_port, at.dst, int.from_bytes(data[start + 2 : start + 4], "big"))
+
+
+def addresses(data: bytes) -> tuple[bytes, bytes]:
+    """Return source and destination address of a packet."""
+    at = _layout(data)
+    return at.src, at.dst
+
+
+def checksums_ok(data: bytes) -> bool:
+    """Return whether the TCP checksum, and for IPv4 that of the header, is right.
+
+    65536 is 1 modulo 65535, so the one's complement sum of 16-bit words (RFC 1071) is the whole number modulo 65535.
+    """
+    try:
+        at = _layout(data)
+    except WireError:
+        return False
+    if data[0] >> 4 == 4 and _sum16(data[: at.header_bytes]) != 0:
+        return False
+    segment = data[at.header_bytes : at.total_bytes]
+    pseudo = at.src + at.dst + len(segment).to_bytes(4, "big") + IPPROTO_TCP.to_bytes(4, "big")
+    return _sum16(pseudo + segment) == 0
+
+
+def _sum16(data: bytes) -> int:
+    padded = data if len(data) % 2 == 0 else data + b"\0"
+    return int.from_bytes(padded, "big") % 0xFFFF
+
+
+def segment_super_packet(data: bytes, gso_bytes: int) -> list[bytes]:
+    """Cut a packet into ones of at most `gso_bytes` of payload, as a network interface does.
+
+    Every piece repeats the options; FIN and PSH stay with the last.
+    """
+    segment = parse_segment(data)
+    if len(segment.payload) <= gso_bytes:
+        return [data]
+    starts = range(0, len(segment.payload), gso_bytes)
+    return [emit_segment(_piece(segment, start, gso_bytes)) for start in starts]
+
+
+def _piece(segment: Segment, start: int, size: int) -> Segment:
+    payload = segment.payload[start : start + size]
+    last = start + len(payload) == len(segment.payload)
+    flags = segment.flags if last else segment.flags & ~(FIN | PSH)
+    return replace(segment, seq=(segment.seq + start) & SEQUENCE_MASK, flags=flags, payload=payload)
