@@ -62,7 +62,9 @@ class Clock:
         """Move the clock, refusing a world in which time has stopped."""
         self._at_this_instant = self._at_this_instant + 1 if time_ns == self.now_ns else 0
         if self._at_this_instant > MAX_EVENTS_PER_INSTANT:
-            raise SimulationError(f"more than {MAX_EVENTS_PER_INSTANT} events at {time_ns} ns: a loop without delay")
+            raise SimulationError(
+                f"more than {MAX_EVENTS_PER_INSTANT} events at {time_ns} ns: a loop without delay"
+            )
         self.now_ns = time_ns
 
 

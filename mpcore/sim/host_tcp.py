@@ -27,7 +27,9 @@ class HostTcp:
     network interface will cut. `deliver` takes the packets that arrive.
     """
 
-    def __init__(self, clock: Clock, rng: Random, output: Output, settings: TcpSettings | None = None) -> None:
+    def __init__(
+        self, clock: Clock, rng: Random, output: Output, settings: TcpSettings | None = None
+    ) -> None:
         self.counters: Counter[str] = Counter()
         self.connections: dict[Flow, TcpConnection] = {}
         self.settings = settings or TcpSettings()
@@ -35,7 +37,12 @@ class HostTcp:
         self._next_port = rng.randrange(_FIRST_PORT, _LAST_PORT + 1)
         self._output = output
         self._env = Environment(
-            clock=clock, rng=rng, settings=self.settings, counters=self.counters, output=output, forget=self._forget
+            clock=clock,
+            rng=rng,
+            settings=self.settings,
+            counters=self.counters,
+            output=output,
+            forget=self._forget,
         )
 
     def listen(self, port: int, listener: Listener) -> None:

@@ -54,7 +54,14 @@ class Pipe:
     """One direction: the far end's `receive` gets what survives."""
 
     def __init__(
-        self, name: str, settings: LinkSettings, *, clock: Clock, rng: random.Random, trace: Trace, receive: Receive
+        self,
+        name: str,
+        settings: LinkSettings,
+        *,
+        clock: Clock,
+        rng: random.Random,
+        trace: Trace,
+        receive: Receive,
     ) -> None:
         self.name = name
         self.settings = settings

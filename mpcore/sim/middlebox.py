@@ -13,7 +13,15 @@ from typing import Protocol, get_args
 
 from mpcore.errors import WireError
 from mpcore.sim.packets import ACK, FIN, PSH, RST, SEQUENCE_MASK, SYN, Flow
-from mpcore.wire.values import MptcpOption, Sack, Segment, TcpOption, UnknownOption, emit_segment, parse_segment
+from mpcore.wire.values import (
+    MptcpOption,
+    Sack,
+    Segment,
+    TcpOption,
+    UnknownOption,
+    emit_segment,
+    parse_segment,
+)
 
 Emit = Callable[[bytes], None]
 Matches = Callable[[Segment], bool]
@@ -131,7 +139,9 @@ class Duplicate(SegmentBox):
 class ModifyPayload(SegmentBox):
     """Changes one byte of the payload and repairs the TCP checksum, as an application-level gateway would."""
 
-    def __init__(self, *, side: Side | None = None, offset: int = 0, after: int = 0, limit: int | None = None) -> None:
+    def __init__(
+        self, *, side: Side | None = None, offset: int = 0, after: int = 0, limit: int | None = None
+    ) -> None:
         super().__init__(side=side, matches=on_data, after=after)
         self._offset = offset
         self._limit = limit
@@ -232,7 +242,12 @@ class Coalesce:
     def _joins(self, held: Segment, segment: Segment) -> bool:
         size = len(held.payload) + len(segment.payload)
         follows = segment.seq == _add(held.seq, len(held.payload))
-        return follows and bool(segment.payload) and size <= self._max_payload and not segment.flags & (SYN | RST)
+        return (
+            follows
+            and bool(segment.payload)
+            and size <= self._max_payload
+            and not segment.flags & (SYN | RST)
+        )
 
 
 def _joined(first: Segment, second: Segment) -> Segment:

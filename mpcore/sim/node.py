@@ -192,14 +192,18 @@ class Node:
     def _check_source(self, transmit: Transmit) -> None:
         """A raw socket is bound to one address; a packet with another one is a mistake of the endpoint."""
         if addresses(transmit.data)[0] != transmit.local:
-            raise SimulationError(f"{self.name}: a packet's source is not the address that it is to be sent from")
+            raise SimulationError(
+                f"{self.name}: a packet's source is not the address that it is to be sent from"
+            )
 
     def _route(self, data: bytes) -> None:
         """Choose the interface by source address; among several, or none, by destination."""
         source, destination = addresses(data)
         up = [interface for interface in self.interfaces if interface.up]
         candidates = [interface for interface in up if interface.address == source]
-        reaching = [interface for interface in candidates if not interface.reaches or destination in interface.reaches]
+        reaching = [
+            interface for interface in candidates if not interface.reaches or destination in interface.reaches
+        ]
         chosen = (reaching or candidates)[:1]
         if chosen:
             chosen[0].send(data)
@@ -244,13 +248,18 @@ class Node:
         self.endpoint.handle_timeout(now_ns)
         wish = self.endpoint.poll_timeout()
         if wish is not None and wish <= now_ns:
-            raise SimulationError(f"{self.name}: handle_timeout({now_ns}) left a timeout at {wish}, not later")
+            raise SimulationError(
+                f"{self.name}: handle_timeout({now_ns}) left a timeout at {wish}, not later"
+            )
         self._pump()
 
     def _announce(self, interface: Interface) -> None:
         if self.endpoint is not None:
             self.endpoint.add_local_address(
-                interface.address, interface=interface.name, now_ns=self._clock.now_ns, backup=interface.backup
+                interface.address,
+                interface=interface.name,
+                now_ns=self._clock.now_ns,
+                backup=interface.backup,
             )
 
     def _interface(self, name: str) -> Interface:

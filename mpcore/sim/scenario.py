@@ -121,9 +121,13 @@ def run_transfer(
 class _Pair:
     """The two programs."""
 
-    def __init__(self, network: Network, up: int, down: int, client_close: Close, server_close: Close) -> None:
+    def __init__(
+        self, network: Network, up: int, down: int, client_close: Close, server_close: Close
+    ) -> None:
         self.client = Transfer(network.clock, rng.stream(network.seed, "bytes up"), up, close=client_close)
-        self.server = Transfer(network.clock, rng.stream(network.seed, "bytes down"), down, close=server_close)
+        self.server = Transfer(
+            network.clock, rng.stream(network.seed, "bytes down"), down, close=server_close
+        )
         client, server = network.nodes["client"], network.nodes["server"]
         server.host.listen(PORT, self._accept)
         local, remote = client.interfaces[0].address, server.interfaces[0].address
@@ -164,7 +168,9 @@ def _result(network: Network, apps: _Pair, finished: bool, duration_ns: int) -> 
         duration_ns=duration_ns,
         client_counters=dict(nodes["client"].host.counters),
         server_counters=dict(nodes["server"].host.counters),
-        links={pipe.name: pipe.statistics for link in network.links.values() for pipe in (link.to_b, link.to_a)},
+        links={
+            pipe.name: pipe.statistics for link in network.links.values() for pipe in (link.to_b, link.to_a)
+        },
         events={name: node.events for name, node in nodes.items()},
         network=network,
     )

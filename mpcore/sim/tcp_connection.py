@@ -240,7 +240,10 @@ class TcpConnection:
 
     def _handle_duplicate_ack(self) -> None:
         self._env.counters["duplicate_acks"] += 1
-        if self._congestion.duplicate(self.sender.outstanding, self.sender.sent) and self._settings.congestion:
+        if (
+            self._congestion.duplicate(self.sender.outstanding, self.sender.sent)
+            and self._settings.congestion
+        ):
             self._env.counters["fast_retransmissions"] += 1
             self._resend_first()
 
@@ -384,7 +387,17 @@ class TcpConnection:
         flow = self.flow
         version = 4 if len(flow.local) == 4 else 6
         segment = Segment(
-            version, flow.local, flow.remote, flow.local_port, flow.remote_port, seq, ack, flags, window, options, payload
+            version,
+            flow.local,
+            flow.remote,
+            flow.local_port,
+            flow.remote_port,
+            seq,
+            ack,
+            flags,
+            window,
+            options,
+            payload,
         )
         self._env.counters["segments_sent"] += 1
         self._env.output(emit_segment(segment), self.sender.mss)
@@ -445,7 +458,9 @@ class TcpConnection:
         self._arm_retransmit()
 
 
-_FIN_ACKED_STEPS = frozenset((state, Input.FIN_ACKED) for state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK))
+_FIN_ACKED_STEPS = frozenset(
+    (state, Input.FIN_ACKED) for state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
+)
 
 
 def _before(value: int, other: int) -> bool:

@@ -82,7 +82,9 @@ class Receiver:
         """Return whether the program has read enough to tell the peer: the window at least doubles, by a segment."""
         offered = max(self.edge - self.next, 0)
         possible = min(self._free_edge() - self.next, _MAX_UNSCALED_WINDOW << self.scale)
-        return possible >= 2 * offered and possible - offered >= min(mss, self._settings.receive_buffer_bytes // 2)
+        return possible >= 2 * offered and possible - offered >= min(
+            mss, self._settings.receive_buffer_bytes // 2
+        )
 
     def sack_blocks(self) -> tuple[tuple[int, int], ...]:
         """Return the first holes' far sides as wire sequence numbers, at most three blocks."""

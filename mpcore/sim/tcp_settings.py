@@ -18,7 +18,9 @@ class TcpSettings:
     window_scale: int | None = 7  # None: not offered (RFC 7323 §2)
     sack: bool = True  # offers SACK and reports holes; the model's own sender does not use what it learns
     timestamps: bool = True
-    super_packet_bytes: int = 65160  # most payload handed down in one piece; what the wire sees is cut to the MSS
+    super_packet_bytes: int = (
+        65160  # most payload handed down in one piece; what the wire sees is cut to the MSS
+    )
     quick_ack: bool = False  # acknowledge every segment at once
     delayed_ack_ns: int = 40 * _MS
     congestion: bool = True  # Reno; False sends whatever the peer's window allows

@@ -28,7 +28,9 @@ class RoundTrip:
 
     def timeout_ns(self) -> int:
         """Return the timeout to use now."""
-        base = self._settings.rto_initial_ns if self.srtt_ns is None else self.srtt_ns + 4 * self._variation_ns
+        base = (
+            self._settings.rto_initial_ns if self.srtt_ns is None else self.srtt_ns + 4 * self._variation_ns
+        )
         base = max(base, self._settings.rto_min_ns)
         return min(base << self.backoff, self._settings.rto_max_ns)
 

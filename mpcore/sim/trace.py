@@ -18,7 +18,16 @@ _PCAP_MAGIC_NS = 0xA1B23C4D
 _PCAP_LINKTYPE_RAW = 101
 _PCAP_SNAPLEN = 262144
 
-_FLAG_LETTERS = ((0x02, "S"), (0x01, "F"), (0x04, "R"), (0x08, "P"), (0x10, "."), (0x20, "U"), (0x40, "E"), (0x80, "C"))
+_FLAG_LETTERS = (
+    (0x02, "S"),
+    (0x01, "F"),
+    (0x04, "R"),
+    (0x08, "P"),
+    (0x10, "."),
+    (0x20, "U"),
+    (0x40, "E"),
+    (0x80, "C"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +100,9 @@ def describe(data: bytes) -> str:
     options = " ".join(_describe_option(option) for option in segment.options)
     payload = f"{len(segment.payload)}/{zlib.crc32(segment.payload):08x}" if segment.payload else "0"
     ends = f"{_end(segment.src, segment.src_port)} > {_end(segment.dst, segment.dst_port)}"
-    return f"{ends} [{flags}] seq {segment.seq} ack {segment.ack} win {segment.window} [{options}] len {payload}"
+    return (
+        f"{ends} [{flags}] seq {segment.seq} ack {segment.ack} win {segment.window} [{options}] len {payload}"
+    )
 
 
 def _end(address: bytes, port: int) -> str:
