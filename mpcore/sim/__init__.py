@@ -1,4 +1,4 @@
-"""A deterministic simulator: hosts, links and middleboxes under virtual time; same seed, same packets to the byte."""
+"""A deterministic simulator: hosts, links, middleboxes, virtual time; same seed, same packets to the byte."""
 
 from mpcore.sim.link import LinkSettings
 from mpcore.sim.network import LinkPlan, Network, shared_bottleneck, two_hosts

@@ -8,7 +8,7 @@ from enum import Enum
 from random import Random
 
 from mpcore.sim.clock import Clock
-from mpcore.sim.tcp_connection import App, TcpConnection
+from mpcore.sim.tcp_app import App, Socket
 
 _CHUNK_BYTES = 65536
 
@@ -33,8 +33,8 @@ class Received:
 class Transfer(App):
     """Sends `size` bytes drawn from `rng`, and reads and hashes what comes.
 
-    With `read_after_ns` nothing is read before that time, so that the window closes; then `read_bytes` at a time,
-    every `read_interval_ns`, when these are given.
+    With `read_after_ns` nothing is read before that time, so that the window closes; then `read_bytes` at a
+    time, every `read_interval_ns`, when these are given.
     """
 
     def __init__(
@@ -71,42 +71,42 @@ class Transfer(App):
         """Whether the socket has taken every byte."""
         return self._made == self.size and not self._pending
 
-    def on_established(self, connection: TcpConnection) -> None:
+    def on_established(self, socket: Socket) -> None:
         """Begin to write."""
         self.established_ns = self._clock.now_ns
-        self.on_writable(connection)
+        self.on_writable(socket)
 
-    def on_writable(self, connection: TcpConnection) -> None:
+    def on_writable(self, socket: Socket) -> None:
         """Write until the socket is full."""
         while not self.sent_all:
             if not self._pending:
                 self._make()
-            taken = connection.write(self._pending)
+            taken = socket.write(self._pending)
             self._pending = self._pending[taken:]
             if not taken:
                 return
         if self._close is Close.WHEN_SENT or self.ended:
-            connection.shutdown()
+            socket.shutdown()
 
-    def on_readable(self, connection: TcpConnection) -> None:
+    def on_readable(self, socket: Socket) -> None:
         """Read now, or when the program's pace allows."""
         now_ns = self._clock.now_ns
         if self._read_waits:
             return
         if now_ns >= self._read_after_ns and not self._read_interval_ns:
-            self._read(connection)
+            self._read(socket)
         else:
             self._read_waits = True
             when_ns = max(self._read_after_ns, now_ns + self._read_interval_ns)
-            self._clock.call_at(when_ns, lambda: self._paced_read(connection))
+            self._clock.call_at(when_ns, lambda: self._paced_read(socket))
 
-    def on_end(self, connection: TcpConnection) -> None:
+    def on_end(self, socket: Socket) -> None:
         """Close as well, when this program waits for the other."""
         self.ended = True
         if self.sent_all:
-            connection.shutdown()
+            socket.shutdown()
 
-    def on_closed(self, connection: TcpConnection, error: str | None) -> None:
+    def on_closed(self, socket: Socket, error: str | None) -> None:
         """Note how it ended."""
         self.closed = True
         self.error = error
@@ -117,14 +117,14 @@ class Transfer(App):
         self._made += size
         self.sent_hash.update(self._pending)
 
-    def _paced_read(self, connection: TcpConnection) -> None:
+    def _paced_read(self, socket: Socket) -> None:
         self._read_waits = False
-        self._read(connection)
-        if connection.receiver.readable:
-            self.on_readable(connection)
+        self._read(socket)
+        if socket.readable:
+            self.on_readable(socket)
 
-    def _read(self, connection: TcpConnection) -> None:
-        data = connection.read(self._read_bytes)
+    def _read(self, socket: Socket) -> None:
+        data = socket.read(self._read_bytes)
         if not data:
             return
         now_ns, got = self._clock.now_ns, self.received

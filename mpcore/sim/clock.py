@@ -20,8 +20,8 @@ class SimulationError(MpcoreError):
 class Clock:
     """Runs callbacks in the order of their virtual time; equal times run in the order they were asked for.
 
-    Time is int nanoseconds from an arbitrary zero. Nothing here knows of the real clock, so the order of events
-    depends on nothing but the calls made.
+    Time is int nanoseconds from an arbitrary zero. Nothing here knows of the real clock, so the order of
+    events depends on nothing but the calls made.
     """
 
     def __init__(self) -> None:
@@ -71,8 +71,8 @@ class Clock:
 class Timer:
     """One deadline that may be moved at every packet.
 
-    Moving it later leaves the event in the heap; when that fires too early it is set again. So the heap holds few
-    entries however often a retransmission timer is pushed back.
+    Moving it later leaves the event in the heap; when that fires too early it is set again. So the heap holds
+    few entries however often a retransmission timer is pushed back.
     """
 
     def __init__(self, clock: Clock, callback: Callback) -> None:

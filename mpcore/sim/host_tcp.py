@@ -9,7 +9,8 @@ from random import Random
 from mpcore.errors import CapacityError, WireError
 from mpcore.sim.clock import Clock
 from mpcore.sim.packets import ACK, FIN, RST, SEQUENCE_MASK, SYN, Flow, checksums_ok
-from mpcore.sim.tcp_connection import App, Environment, TcpConnection
+from mpcore.sim.tcp_app import App
+from mpcore.sim.tcp_connection import Environment, TcpConnection
 from mpcore.sim.tcp_settings import TcpSettings
 from mpcore.wire.values import Segment, emit_segment, parse_segment
 
@@ -23,8 +24,8 @@ _LAST_PORT = 60999
 class HostTcp:
     """Stands for the kernel's TCP of one machine.
 
-    `output(packet, gso_bytes)` gets every packet that it sends; a payload above gso_bytes is a super-packet that the
-    network interface will cut. `deliver` takes the packets that arrive.
+    `output(packet, gso_bytes)` gets every packet that it sends; a payload above gso_bytes is a super-packet
+    that the network interface will cut. `deliver` takes the packets that arrive.
     """
 
     def __init__(

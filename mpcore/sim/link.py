@@ -35,7 +35,8 @@ class LinkSettings:
 class PipeStatistics:
     """Packets by their fate.
 
-    Once nothing is under way: sent + duplicated == delivered + lost + dropped_queue + dropped_mtu + dropped_down.
+    Once nothing is under way: sent + duplicated == delivered + lost + dropped_queue + dropped_mtu +
+    dropped_down.
     """
 
     sent: int = 0

@@ -1,7 +1,7 @@
 """Middleboxes on a link: the ways in which networks are known to damage TCP options and segments.
 
-Each looks at packets from one side, or both, and emits none, one or several in their place. What cannot be parsed
-goes through untouched.
+Each looks at packets from one side, or both, and emits none, one or several in their place. What cannot be
+parsed goes through untouched.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ class Middlebox(Protocol):
     """A stage of a link."""
 
     def process(self, side: Side, data: bytes, emit: Emit) -> None:
-        """Take a packet that entered at `side` and emit what goes on in its direction, now or at a later packet."""
+        """Take a packet that entered at `side` and emit what goes on, now or at a later packet."""
 
 
 class SegmentBox:
-    """A middlebox that changes parsed segments that match, from one side or from both (None), after the first N."""
+    """Changes parsed segments that match, from one side or from both (None), after the first N."""
 
     def __init__(self, *, side: Side | None = None, matches: Matches | None = None, after: int = 0) -> None:
         self.touched = 0
@@ -156,7 +156,7 @@ class ModifyPayload(SegmentBox):
 
 
 class Split(SegmentBox):
-    """Cuts payloads into pieces of at most `size` bytes, each with all the options, as segmentation offload does."""
+    """Cuts payloads into pieces of at most `size` bytes, each with all options, as offloading does."""
 
     def __init__(self, size: int, *, side: Side | None = None) -> None:
         super().__init__(side=side, matches=lambda segment: len(segment.payload) > size)
@@ -270,7 +270,7 @@ class Nat:
         self._inside: dict[int, tuple[bytes, int]] = {}
 
     def process(self, side: Side, data: bytes, emit: Emit) -> None:
-        """Translate the source on the way out and the destination on the way in; unknown inbound packets are lost."""
+        """Translate the source going out, the destination coming in; unknown inbound packets are lost."""
         segment = parse_segment(data)
         if side is Side.A:
             port = self._port_of(segment.src, segment.src_port)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from mpcore.sim import rng
 from mpcore.sim.clock import Clock, SimulationError
@@ -19,7 +19,7 @@ from mpcore.sim.trace import Trace
 class LinkPlan:
     """A link of a topology: its two directions, what stands on it, and whether the hosts prefer others."""
 
-    settings: LinkSettings = LinkSettings()
+    settings: LinkSettings = field(default_factory=LinkSettings)
     reverse: LinkSettings | None = None  # the way back; None: the same
     middleboxes: Sequence[Middlebox] = ()  # in the order from the client (side A)
     backup: bool = False
@@ -85,7 +85,7 @@ class Network:
         return self.links[name]
 
     def run(self, until_ns: int | None = None, stop: Callable[[], bool] | None = None) -> bool:
-        """Run to `until_ns`, or until nothing is left to do, or until `stop()`; returns whether that was so."""
+        """Run to `until_ns`, until nothing is left to do, or until `stop()`; returns whether that was so."""
         return self.clock.run(until_ns, stop)
 
     def _pipe(self, name: str, settings: LinkSettings, receive: Receive) -> Pipe:
@@ -108,7 +108,7 @@ def two_hosts(
     client: TcpSettings | None = None,
     server: TcpSettings | None = None,
 ) -> Network:
-    """Return nodes "client" and "server" joined by "link0", "link1", ... with an address of each on every link."""
+    """Return nodes "client" and "server" joined by "link0", "link1", ..., with addresses on each."""
     network = Network(seed)
     a, b = network.add_node("client", client), network.add_node("server", server)
     for index, plan in enumerate(plans):
@@ -126,7 +126,7 @@ def shared_bottleneck(
     client: TcpSettings | None = None,
     server: TcpSettings | None = None,
 ) -> Network:
-    """Return a client with several access links to a router, and one link "bottleneck" from there to the server."""
+    """Return a client with several links to a router, and one link "bottleneck" from there to the server."""
     network = Network(seed)
     a, b = network.add_node("client", client), network.add_node("server", server)
     router = Router()

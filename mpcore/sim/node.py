@@ -1,7 +1,7 @@
 """A machine: programs on a model host TCP, an optional endpoint below it, and interfaces with policy routing.
 
-The endpoint stands where NFQUEUE stands in the kernel: it sees every packet of the host before it is cut to segments
-and routed, and every packet of the network before the host does.
+The endpoint stands where NFQUEUE stands in the kernel: it sees every packet of the host before it is cut to
+segments and routed, and every packet of the network before the host does.
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ class Node:
     # Time.
 
     def _schedule(self) -> None:
-        """Set the timer by the endpoint's wish, and flush once everything that waits at this instant is done."""
+        """Set the timer by the endpoint's wish, and flush once what waits at this instant is done."""
         if self.endpoint is None:
             return
         if self._flush_due and not self._flush_waits:

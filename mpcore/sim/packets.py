@@ -1,7 +1,7 @@
 """What the simulator needs to know of a packet without the whole of the wire layer.
 
-The checksum test is deliberately not that of mpcore.wire: a model host that judged packets with the code that wrote
-them would accept its mistakes.
+The checksum test is deliberately not that of mpcore.wire: a model host that judged packets with the code that
+wrote them would accept its mistakes.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def addresses(data: bytes) -> tuple[bytes, bytes]:
 def checksums_ok(data: bytes) -> bool:
     """Return whether the TCP checksum, and for IPv4 that of the header, is right.
 
-    65536 is 1 modulo 65535, so the one's complement sum of 16-bit words (RFC 1071) is the whole number modulo 65535.
+    65536 is 1 modulo 65535, so the one's complement sum of 16-bit words (RFC 1071) is the number mod 65535.
     """
     try:
         at = _layout(data)

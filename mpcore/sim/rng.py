@@ -1,4 +1,4 @@
-"""Seeded randomness: every user of chance has a stream of its own, named, so that adding one moves no other."""
+"""Seeded randomness: each user of chance has a named stream of its own, so that adding one moves no other."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import random
 def stream(seed: int, name: str) -> random.Random:
     """Return the random stream `name` of the world `seed`.
 
-    Seeding with text goes through SHA-512 in the standard library, not through `hash()`, so PYTHONHASHSEED has no say.
+    Seeding with text goes through SHA-512 in the standard library, not through `hash()`, so PYTHONHASHSEED
+    has no say.
     """
     return random.Random(f"mpcore/{seed}/{name}")

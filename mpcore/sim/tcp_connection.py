@@ -1,4 +1,4 @@
-"""One connection of the model host's TCP: what the program's kernel socket does, from SYN to TIME_WAIT (RFC 9293)."""
+"""One connection of the model host's TCP: what a kernel socket does, from SYN to TIME_WAIT (RFC 9293)."""
 
 from __future__ import annotations
 
@@ -9,45 +9,14 @@ from random import Random
 
 from mpcore.sim.clock import Clock, Timer
 from mpcore.sim.packets import ACK, FIN, PSH, RST, SYN, Flow
+from mpcore.sim.tcp_app import App
+from mpcore.sim.tcp_options import Options
 from mpcore.sim.tcp_receiver import Receiver
 from mpcore.sim.tcp_sender import SEQUENCE_SPAN, Chunk, Sender, expand
 from mpcore.sim.tcp_settings import TcpSettings
-from mpcore.sim.tcp_states import SYNCHRONIZED, WRITABLE, Input, State, step
+from mpcore.sim.tcp_states import SYNCHRONIZED, TRANSITIONS, WRITABLE, Input, State, step
 from mpcore.sim.tcp_timing import Reno, RoundTrip
-from mpcore.wire.values import (
-    MaxSegmentSize,
-    Sack,
-    SackPermitted,
-    Segment,
-    TcpOption,
-    Timestamps,
-    WindowScale,
-    emit_segment,
-)
-
-_NS_PER_MS = 1_000_000
-_MAX_SCALE = 14  # RFC 7323 §2.3
-_TIMESTAMP_OPTION_BYTES = 12
-_DEFAULT_MSS = 536
-
-
-class App:
-    """What a program does with a connection; every method is optional."""
-
-    def on_established(self, connection: TcpConnection) -> None:
-        """The handshake is over."""
-
-    def on_readable(self, connection: TcpConnection) -> None:
-        """Bytes may be read."""
-
-    def on_writable(self, connection: TcpConnection) -> None:
-        """The send buffer has room again."""
-
-    def on_end(self, connection: TcpConnection) -> None:
-        """The peer will send no more; what is readable may still be read."""
-
-    def on_closed(self, connection: TcpConnection, error: str | None) -> None:
-        """The connection is gone: None after an orderly end, else "reset" or "timed out"."""
+from mpcore.wire.values import Segment, TcpOption, Timestamps, emit_segment
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,15 +44,9 @@ class TcpConnection:
         self.receiver = Receiver(0, env.settings)
         self.round_trip = RoundTrip(env.settings)
         self._env = env
-        self._clock = env.clock
         self._settings = env.settings
-        self._congestion = Reno(_DEFAULT_MSS)
-        self._peer_scale = 0
-        self._scaling = env.settings.window_scale is not None
-        self._sack = env.settings.sack
-        self._timestamps = env.settings.timestamps
-        self._timestamp_base = env.rng.getrandbits(32)
-        self._timestamp_recent = 0
+        self._options = Options(env.settings, env.rng, ipv6=len(flow.local) == 16)
+        self._congestion = Reno(self._options.mss)
         self._retries = 0
         self._unacknowledged = 0  # payload bytes since our last ACK
         self._retransmit = Timer(env.clock, self._on_retransmit_timer)
@@ -91,6 +54,11 @@ class TcpConnection:
         self._time_wait = Timer(env.clock, lambda: self._end(None))
 
     # What programs call.
+
+    @property
+    def readable(self) -> int:
+        """Bytes that read() would return."""
+        return self.receiver.readable
 
     def write(self, data: bytes) -> int:
         """Hand over bytes; returns how many were taken, which is none after shutdown()."""
@@ -103,12 +71,12 @@ class TcpConnection:
     def read(self, size: int = 1 << 30) -> bytes:
         """Take up to `size` bytes of what has come."""
         data = self.receiver.read(size)
-        if data and self.state in SYNCHRONIZED and self.receiver.update_due(self.sender.mss):
+        if data and self.state in SYNCHRONIZED and self.receiver.update_due(self._options.mss):
             self._acknowledge()
         return data
 
     def shutdown(self) -> None:
-        """Write no more: a FIN follows the last byte. Reading goes on. Before the handshake is over it does nothing."""
+        """Write no more: a FIN follows the last byte, reading goes on. Does nothing during the handshake."""
         if self.state in (State.ESTABLISHED, State.CLOSE_WAIT):
             self.state = step(self.state, Input.SHUTDOWN)
             self.sender.finish()
@@ -127,10 +95,10 @@ class TcpConnection:
         self.state = step(self.state, Input.CONNECT)
         self._send_syn()
 
-    def accept(self, segment: Segment) -> None:
+    def accept(self, syn: Segment) -> None:
         """Answer a SYN."""
         self.state = step(self.state, Input.ACCEPT)
-        self._learn(segment)
+        self._agree(syn)
         self._send_syn()
 
     def handle(self, segment: Segment) -> None:
@@ -139,9 +107,9 @@ class TcpConnection:
             self._handle_in_syn_sent(segment)
             return
         offset = expand(segment.seq, self.receiver.irs, self.receiver.next)
-        if self._refused(segment, offset):
+        if self._refused(segment, offset) or not segment.flags & ACK:
             return
-        if segment.flags & ACK and self._handle_ack(segment, offset) and self.state is not State.CLOSED:
+        if self._handle_ack(segment, offset):
             self._handle_payload(segment, offset)
             self._push()
 
@@ -154,84 +122,83 @@ class TcpConnection:
             if acked:
                 self._end("reset")
         elif segment.flags & SYN and acked:
-            self._learn(segment)
-            self._establish(segment)
+            self._agree(segment)
+            self._establish(segment.window)
             self._acknowledge()
-            self._push()
+            self.app.on_established(self)
         elif segment.flags & ACK and not acked:
             self._env.counters["bad_acks"] += 1
             self._emit(segment.ack, 0, RST, 0, (), b"")
 
     def _refused(self, segment: Segment, offset: int) -> bool:
-        """Check sequence, RST and SYN in the order of RFC 9293 §3.10.7.4 and RFC 5961; True ends the processing."""
+        """Check sequence, RST and SYN as RFC 9293 §3.10.7.4 and RFC 5961 order; True ends the processing."""
         length = len(segment.payload) + bool(segment.flags & FIN)
         if segment.flags & SYN and self.state is State.SYN_RECEIVED and offset == 0:
             self._send_syn()
         elif self._outdated(segment):
-            self._env.counters["paws_rejected"] += 1
-            self._acknowledge()
-        elif not segment.flags & SYN and not self.receiver.acceptable(offset, length):
-            self._env.counters["out_of_window"] += 1
-            if not segment.flags & RST:
-                self._acknowledge()
+            self._challenge("paws_rejected")
         elif segment.flags & RST:
             self._handle_reset(offset)
         elif segment.flags & SYN:
-            self._env.counters["challenge_acks"] += 1
-            self._acknowledge()
+            self._challenge("challenge_acks")
+        elif not self.receiver.acceptable(offset, length):
+            self._challenge("out_of_window")
         else:
             return False
         return True
 
+    def _challenge(self, reason: str) -> None:
+        """Refuse a segment and tell the peer where we are."""
+        self._env.counters[reason] += 1
+        self._acknowledge()
+
     def _handle_reset(self, offset: int) -> None:
-        """Only the exact number resets (RFC 5961 §3.2)."""
+        """Only the exact number resets (RFC 5961 §3.2); one outside the window is not even answered."""
         if offset == self.receiver.next:
             self._env.counters["resets_received"] += 1
             self._end("reset")
+        elif self.receiver.acceptable(offset, 0):
+            self._challenge("challenge_acks")
         else:
-            self._env.counters["challenge_acks"] += 1
-            self._acknowledge()
+            self._env.counters["out_of_window"] += 1
 
     def _outdated(self, segment: Segment) -> bool:
-        """RFC 7323 §5: a timestamp older than the newest one seen in order."""
-        stamp = segment.find(Timestamps)
-        if not self._timestamps or segment.flags & RST:
+        """Protect against wrapped sequence numbers (RFC 7323 §5.3)."""
+        if not self._options.timestamps or segment.flags & RST:
             return False
+        stamp = segment.find(Timestamps)
         if stamp is None:
             self._env.counters["timestamps_missing"] += 1
             return False
-        return _before(stamp.value, self._timestamp_recent)
+        return self._options.outdated(stamp)
 
     def _handle_ack(self, segment: Segment, offset: int) -> bool:
         """Take acknowledgement and window; False when the segment shall be dropped."""
         ack = expand(segment.ack, self.sender.isn, self.sender.una)
-        if ack > self.sender.sent:
-            self._env.counters["bad_acks"] += 1
-            self._acknowledge()
+        if ack > self.sender.sent or (self.state is State.SYN_RECEIVED and ack < 1):
+            self._challenge("bad_acks")
             return False
         if self.state is State.SYN_RECEIVED:
-            if ack < 1:
-                return False
-            self._establish(segment)
+            self._establish(segment.window << self._options.peer_scale)
+            self.app.on_established(self)
         self._note_timestamp(segment, offset)
-        moved = self.sender.update_window(offset, ack, segment.window << self._peer_scale)
+        moved = self.sender.update_window(offset, ack, segment.window << self._options.peer_scale)
         if ack > self.sender.una:
             self._handle_new_ack(segment, ack)
-        elif ack == self.sender.una and self.sender.outstanding and not segment.payload and not moved:
-            self._handle_duplicate_ack()
         elif not self.sender.outstanding:
             self._handle_probe_answer(moved)
-        return True
+        elif ack == self.sender.una and not segment.payload and not segment.flags & FIN and not moved:
+            self._handle_duplicate_ack()
+        return self.state is not State.CLOSED
 
     def _handle_new_ack(self, segment: Segment, ack: int) -> None:
         newly = self.sender.acknowledge(ack)
         self._retries = self.round_trip.backoff = 0
         stamp = segment.find(Timestamps)
-        if self._timestamps and stamp is not None and stamp.echo:
-            age_ms = (self._timestamp() - stamp.echo) % SEQUENCE_SPAN
-            self.round_trip.sample(age_ms * _NS_PER_MS)
+        if self._options.timestamps and stamp is not None and stamp.echo:
+            self.round_trip.sample(self._options.round_trip_ns(stamp, self._env.clock.now_ns))
         self._arm_retransmit(restart=True)
-        if self._congestion.acknowledged(newly, self.sender.una):
+        if self._congestion.acknowledged(newly, self.sender.una) and self._settings.congestion:
             self._resend_first()
         if self.sender.fin_acked:
             self._on_fin_acked()
@@ -240,10 +207,8 @@ class TcpConnection:
 
     def _handle_duplicate_ack(self) -> None:
         self._env.counters["duplicate_acks"] += 1
-        if (
-            self._congestion.duplicate(self.sender.outstanding, self.sender.sent)
-            and self._settings.congestion
-        ):
+        starts = self._congestion.duplicate(self.sender.outstanding, self.sender.sent)
+        if starts and self._settings.congestion:
             self._env.counters["fast_retransmissions"] += 1
             self._resend_first()
 
@@ -275,43 +240,30 @@ class TcpConnection:
 
     def _two_segments_wait(self) -> bool:
         """RFC 9293 §3.8.6.3: an ACK at least for every second full segment."""
-        return self._unacknowledged >= 2 * self.sender.mss
+        return self._unacknowledged >= 2 * self._options.mss
 
     def _note_timestamp(self, segment: Segment, offset: int) -> None:
         """RFC 7323 §4.3: echo the stamp of the segment that our ACK will cover first."""
         stamp = segment.find(Timestamps)
         if stamp is not None and offset <= self.receiver.acknowledged:
-            self._timestamp_recent = stamp.value
+            self._options.note(stamp)
 
     # Steps between states.
 
-    def _learn(self, segment: Segment) -> None:
-        """Take what the peer's SYN offers."""
-        self.receiver = Receiver(segment.seq, self._settings)
-        size = segment.find(MaxSegmentSize)
-        scale = segment.find(WindowScale)
-        stamp = segment.find(Timestamps)
-        self._scaling = self._scaling and scale is not None
-        self._sack = self._sack and segment.find(SackPermitted) is not None
-        self._timestamps = self._timestamps and stamp is not None
-        if scale is not None and self._scaling:
-            self._peer_scale = min(scale.shift, _MAX_SCALE)
-            self.receiver.scale = self._settings.window_scale or 0
-        if stamp is not None:
-            self._timestamp_recent = stamp.value
-        announced = min(_DEFAULT_MSS if size is None else size.value, self._own_mss())
-        self.sender.mss = announced - (_TIMESTAMP_OPTION_BYTES if self._timestamps else 0)
-        self._congestion = Reno(self.sender.mss)
+    def _agree(self, syn: Segment) -> None:
+        self._options.agree(syn)
+        self.receiver = Receiver(syn.seq, self._settings)
+        self.receiver.scale = self._options.local_scale
+        self.sender.mss = self._options.mss
+        self._congestion = Reno(self._options.mss)
 
-    def _establish(self, segment: Segment) -> None:
-        window = segment.window if segment.flags & SYN else segment.window << self._peer_scale
+    def _establish(self, window: int) -> None:
         self.sender.acknowledge(1)
         self.sender.update_window(0, 1, window)
         self._retries = self.round_trip.backoff = 0
         self._retransmit.stop()
         self.state = step(self.state, Input.ESTABLISH)
         self._env.counters["established"] += 1
-        self.app.on_established(self)
 
     def _on_peer_fin(self) -> None:
         self.state = step(self.state, Input.PEER_FIN)
@@ -320,11 +272,12 @@ class TcpConnection:
         self.app.on_end(self)
 
     def _on_fin_acked(self) -> None:
-        if (self.state, Input.FIN_ACKED) in _FIN_ACKED_STEPS:
-            self.state = step(self.state, Input.FIN_ACKED)
-            if self.state is State.CLOSED:
-                self._end(None)
-            self._enter_time_wait_if_due()
+        if (self.state, Input.FIN_ACKED) not in TRANSITIONS:
+            return
+        self.state = step(self.state, Input.FIN_ACKED)
+        if self.state is State.CLOSED:
+            self._end(None)
+        self._enter_time_wait_if_due()
 
     def _enter_time_wait_if_due(self) -> None:
         if self.state is State.TIME_WAIT and not self._time_wait.armed:
@@ -373,53 +326,22 @@ class TcpConnection:
 
     def _send(self, flags: int, offset: int, payload: bytes = b"") -> None:
         """Emit a segment; whatever it is, it acknowledges."""
-        scaled = not flags & SYN
-        window = self.receiver.window_field(scaled=scaled)
+        window = self.receiver.window_field(scaled=not flags & SYN)
         ack = self.receiver.wire_ack() if flags & ACK else 0
         self._unacknowledged = 0
         self._delayed_ack.stop()
-        seq = (self.sender.isn + offset) % SEQUENCE_SPAN
-        self._emit(seq, ack, flags, window, self._options(flags), payload)
+        # Holes are reported by empty segments alone: a full one has no room for them.
+        options = self._options.of_segment(flags, None if payload else self.receiver, self._env.clock.now_ns)
+        self._emit((self.sender.isn + offset) % SEQUENCE_SPAN, ack, flags, window, options, payload)
 
     def _emit(
         self, seq: int, ack: int, flags: int, window: int, options: tuple[TcpOption, ...], payload: bytes
     ) -> None:
-        flow = self.flow
-        version = 4 if len(flow.local) == 4 else 6
-        segment = Segment(
-            version,
-            flow.local,
-            flow.remote,
-            flow.local_port,
-            flow.remote_port,
-            seq,
-            ack,
-            flags,
-            window,
-            options,
-            payload,
-        )
+        src, src_port, dst, dst_port = self.flow
+        version = 4 if len(src) == 4 else 6
+        segment = Segment(version, src, dst, src_port, dst_port, seq, ack, flags, window, options, payload)
         self._env.counters["segments_sent"] += 1
-        self._env.output(emit_segment(segment), self.sender.mss)
-
-    def _options(self, flags: int) -> tuple[TcpOption, ...]:
-        stamps = (Timestamps(self._timestamp(), self._timestamp_recent),) if self._timestamps else ()
-        if flags & SYN:
-            return (*self._syn_options(), *stamps)
-        blocks = self.receiver.sack_blocks() if self._sack and not flags & RST else ()
-        return (*stamps, Sack(blocks)) if blocks else stamps
-
-    def _syn_options(self) -> tuple[TcpOption, ...]:
-        sack = (SackPermitted(),) if self._sack else ()
-        scale = (WindowScale(self._settings.window_scale or 0),) if self._scaling else ()
-        return (MaxSegmentSize(self._own_mss()), *sack, *scale)
-
-    def _own_mss(self) -> int:
-        return self._settings.mtu - (40 if len(self.flow.local) == 4 else 60)
-
-    def _timestamp(self) -> int:
-        """Return the timestamp clock: a millisecond a tick from a random start, as in Linux."""
-        return (self._timestamp_base + self._clock.now_ns // _NS_PER_MS) % SEQUENCE_SPAN
+        self._env.output(emit_segment(segment), self._options.mss)
 
     # Time.
 
@@ -456,12 +378,3 @@ class TcpConnection:
         self._env.counters["window_probes"] += 1
         self._send(ACK, self.sender.una - 1)
         self._arm_retransmit()
-
-
-_FIN_ACKED_STEPS = frozenset(
-    (state, Input.FIN_ACKED) for state in (State.FIN_WAIT_1, State.CLOSING, State.LAST_ACK)
-)
-
-
-def _before(value: int, other: int) -> bool:
-    return (value - other) % SEQUENCE_SPAN >= SEQUENCE_SPAN // 2

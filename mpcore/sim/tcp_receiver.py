@@ -39,7 +39,8 @@ class Receiver:
     def acceptable(self, offset: int, length: int) -> bool:
         """Return whether a segment touches the window (RFC 9293 §3.10.7.4, first check).
 
-        An empty segment that another one overtook is fine, as in Linux; a probe for the window is not, and draws an ACK.
+        An empty segment that another one overtook is fine, as in Linux; a probe for the window is not, and
+        draws an ACK.
         """
         if length == 0:
             return self.acknowledged <= offset <= max(self.edge, self.next)
@@ -79,7 +80,7 @@ class Receiver:
         return field
 
     def update_due(self, mss: int) -> bool:
-        """Return whether the program has read enough to tell the peer: the window at least doubles, by a segment."""
+        """Return whether the peer should hear of room: the window at least doubles, by a segment or more."""
         offered = max(self.edge - self.next, 0)
         possible = min(self._free_edge() - self.next, _MAX_UNSCALED_WINDOW << self.scale)
         return possible >= 2 * offered and possible - offered >= min(

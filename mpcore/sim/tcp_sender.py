@@ -1,7 +1,7 @@
 """The sending half of the model host's TCP: buffer, window, what goes next.
 
-Positions are offsets: 0 is the SYN, 1 the first byte, and the FIN stands behind the last one. They never wrap;
-sequence numbers exist only on the wire.
+Positions are offsets: 0 is the SYN, 1 the first byte, and the FIN stands behind the last one. They never
+wrap; sequence numbers exist only on the wire.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Sender:
         return newly
 
     def update_window(self, peer_offset: int, ack: int, window: int) -> bool:
-        """Take the peer's window unless an older segment brings it (RFC 9293 §3.10.7.4); returns whether it moved."""
+        """Take the peer's window unless the segment is old (RFC 9293 §3.10.7.4); returns whether it moved."""
         if (peer_offset, ack) < self._newest:
             return False
         self._newest = (peer_offset, ack)
@@ -135,7 +135,7 @@ class Sender:
         return max(self._settings.super_packet_bytes // self.mss, 1) * self.mss
 
     def _whole_segments(self, size: int, edge: int) -> int:
-        """Cut to whole segments; less than one goes only when nothing under way will open the window (§3.8.6.2.1)."""
+        """Cut to whole segments; less than one goes only when nothing is under way (RFC 9293 §3.8.6.2.1)."""
         if size >= self.mss:
             return size - size % self.mss
         return size if self.outstanding == 0 and edge == self.window_edge else 0

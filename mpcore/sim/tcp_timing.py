@@ -61,7 +61,7 @@ class Reno:
         return False
 
     def duplicate(self, outstanding: int, sent: int) -> bool:
-        """Take a duplicate acknowledgement; returns whether it is the one that starts a fast retransmission."""
+        """Take a duplicate acknowledgement; returns whether it starts a fast retransmission."""
         self._duplicates += 1
         if self.recovery_until is not None:
             self.window += self._mss

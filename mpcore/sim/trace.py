@@ -53,7 +53,7 @@ class Trace:
         self._clock = clock
 
     def packet(self, place: str, kind: str, data: bytes) -> None:
-        """Record that `data` was seen at `place`; `kind` says what became of it ("send", "receive", "loss", ...)."""
+        """Record that `data` was seen at `place`; `kind` says what became of it ("send", "loss", ...)."""
         self.records.append(Record(self._clock.now_ns, place, kind, data))
 
     def event(self, place: str, text: str) -> None:
