@@ -170,11 +170,15 @@ class SubflowReady:
 
 @dataclass(frozen=True, slots=True)
 class JoinFailed:
-    """A join that this host began and that came to nothing; `reason` is one word for people and counters."""
+    """A join that this host began and that came to nothing.
+
+    `reason` is for people; `transient` tells that the peer's cause may pass (RFC 8684 §3.6, flag T).
+    """
 
     token: int
     action: OpenSubflow
     reason: str
+    transient: bool = False
 
 
 @dataclass(frozen=True, slots=True)

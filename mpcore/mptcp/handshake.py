@@ -28,6 +28,7 @@ from mpcore.config import LimitsConfig, MptcpConfig
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
 from mpcore.mptcp.capable import VERSION, syn_ack_fault, syn_fault, third_ack_fault
+from mpcore.mptcp.flow import FlowKey, flow_key
 from mpcore.mptcp.states import FallbackReason
 from mpcore.mptcp.syn import (
     ACK,
@@ -38,6 +39,7 @@ from mpcore.mptcp.syn import (
     asks_fast_open,
     is_authenticated,
     is_loopback,
+    next_seq,
     speaks_mptcp,
     syn_parameters,
     towards_host,
@@ -47,9 +49,6 @@ from mpcore.wire.values import CapableFlag, Dss, MpCapable, Segment, Timestamps
 
 HALF_OPEN_TIMEOUT_NS = 60_000_000_000  # longer than the longest gap between a host's SYN/ACKs
 MSS_RESERVE = 28  # the largest DSS option (RFC 8684 §3.3)
-
-# version, local address, local port, remote address, remote port
-FlowKey = tuple[int, bytes, int, bytes, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +85,6 @@ class _HalfOpen:
     remote: SynParameters | None = None
     peer_flags: int = 0
     retransmissions: int = 0
-
-
-def flow_key(direction: Direction, segment: Segment) -> FlowKey:
-    """Return the key under which both directions of a TCP connection are found."""
-    if direction is Direction.FROM_HOST:
-        return segment.version, segment.src, segment.src_port, segment.dst, segment.dst_port
-    return segment.version, segment.dst, segment.dst_port, segment.src, segment.src_port
 
 
 class Negotiator:
@@ -197,7 +189,7 @@ class Negotiator:
 
     def _client_network(self, key: FlowKey, half: _HalfOpen, segment: Segment, now_ns: int) -> Decision:
         assert half.local is not None
-        answers = bool(segment.flags & ACK) and segment.ack == _next(half.local.isn)
+        answers = bool(segment.flags & ACK) and segment.ack == next_seq(half.local.isn)
         if segment.flags & RST:
             if answers:
                 self._forget(key)
@@ -244,7 +236,7 @@ class Negotiator:
             return _PASS
         if segment.flags & (SYN | ACK) == SYN:
             return self._simultaneous(key)
-        if not segment.flags & SYN or segment.ack != _next(half.remote.isn):
+        if not segment.flags & SYN or segment.ack != next_seq(half.remote.isn):
             return _PASS
         half.local = syn_parameters(segment)
         # RFC 8684 §3.1: the answer has the version that both speak, and our key.
@@ -259,14 +251,14 @@ class Negotiator:
     def _server_network(self, key: FlowKey, half: _HalfOpen, segment: Segment, now_ns: int) -> Decision:
         assert half.remote is not None
         if segment.flags & RST:
-            if segment.seq == _next(half.remote.isn):
+            if segment.seq == next_seq(half.remote.isn):
                 self._forget(key)
             return _PASS
         if segment.flags & (SYN | ACK) == SYN:
             return self._syn_again(key, half, segment, now_ns)
         if segment.flags & SYN or half.local is None:
             return _PASS
-        if not segment.flags & ACK or segment.ack != _next(half.local.isn):
+        if not segment.flags & ACK or segment.ack != next_seq(half.local.isn):
             return _PASS
         return self._handle_third(key, half, segment)
 
@@ -283,7 +275,7 @@ class Negotiator:
     def _handle_third(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:
         assert half.remote is not None
         option = segment.find(MpCapable)
-        if option is None and segment.seq != _next(half.remote.isn) and segment.find(Dss) is not None:
+        if option is None and segment.seq != next_seq(half.remote.isn) and segment.find(Dss) is not None:
             # It overtook the packet with the keys, which the peer repeats until data is acknowledged
             # (RFC 8684 §3.1); so this one will come again too.
             return _DROP
@@ -392,10 +384,6 @@ def _leave(reason: FallbackReason) -> Decision:
 
 def _rewrite(data: bytes) -> Decision:
     return Decision(Verdict(VerdictKind.REWRITE, data))
-
-
-def _next(seq: int) -> int:
-    return (seq + 1) & 0xFFFFFFFF
 
 
 def _stays_here(local: bytes, remote: bytes) -> bool:

@@ -63,6 +63,11 @@ def syn_parameters(segment: Segment) -> SynParameters:
     )
 
 
+def next_seq(seq: int) -> int:
+    """Return the sequence number after a SYN's: the first octet's."""
+    return (seq + 1) & 0xFFFFFFFF
+
+
 def agreed_scales(local: SynParameters, remote: SynParameters) -> tuple[int, int]:
     """Return both shifts, or -1 twice: scaling needs both sides (RFC 7323 §2.2)."""
     both = local.wscale >= 0 and remote.wscale >= 0
