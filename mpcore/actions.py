@@ -190,7 +190,10 @@ class FallBack:
 
 @dataclass(frozen=True, slots=True)
 class StartJoin:
-    """Begin the MP_JOIN handshake that a policy asked for and the core allowed."""
+    """Begin the MP_JOIN handshake that a policy asked for and the core allowed.
+
+    Each one ends in a SubflowReady or a JoinFailed that the connection's control core must hear of.
+    """
 
     token: int
     action: OpenSubflow

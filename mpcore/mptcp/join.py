@@ -7,8 +7,7 @@
     may send data                        <-      ACK (sent by the engine)
 
 This module ends where the peer has proved its keys: SubflowReady hands the subflow to the engine, which
-repeats the third ACK until it is answered, and answers each repeat of it. SYN and SYN/ACK are repeated here, by
-timer.
+repeats the third ACK until it is answered, and answers each repeat of it. SYN and SYN/ACK are repeated here.
 """
 
 from collections.abc import Callable

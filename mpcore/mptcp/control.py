@@ -1,0 +1,351 @@
+"""The control plane of one established connection: its addresses, its path manager, the rules between them.
+
+The endpoint tells what happened (`handle_*`) and applies the effects that come back, in their order. Actions
+of the path manager that RFC 8684 or the limits forbid are left out; the same actions asked for by `apply`, as
+an operator does, raise LocalProtocolError instead. Nothing is asked of the path manager before
+`handle_established` (RFC 8684 §3.2: no join before the first DSS) or after `handle_fallback`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from mpcore.actions import (
+    Action,
+    AdvertiseAddress,
+    CloseSubflow,
+    JoinFailed,
+    OpenConnection,
+    OpenSubflow,
+    SendOptions,
+    SetBackup,
+    SetPriority,
+    StartJoin,
+    SubflowReady,
+    WithdrawAddress,
+)
+from mpcore.config import MptcpConfig
+from mpcore.counters import COUNTER_COUNT, Counter
+from mpcore.errors import LocalProtocolError
+from mpcore.events import AddressAnnounced, AddressRemoved, PriorityChanged
+from mpcore.mptcp import keys
+from mpcore.mptcp.join import JoinContext
+from mpcore.mptcp.path_mgmt import AddressBook
+from mpcore.policy.base import ConnectionView, PathManager, RemoteAddress, SubflowView
+from mpcore.wire.values import AddAddr, MpPrio, MptcpOption, RemoveAddr, emit_option
+
+ControlEffect = (
+    StartJoin | SendOptions | CloseSubflow | SetBackup | AddressAnnounced | AddressRemoved | PriorityChanged
+)
+
+FIRST_PATH = 0
+_Path = tuple[bytes, bytes, int]  # local address, remote address, remote port
+
+
+class ConnectionControl:
+    """Keys, address book and path manager of one connection.
+
+    Args:
+        connection: the outcome of its handshake; its subflow has path index 0
+        config: `max_subflows` and `add_addr_timeout_ns`
+        manager: the path manager
+        counts: one integer a `Counter`, which this object raises
+    """
+
+    def __init__(
+        self,
+        connection: OpenConnection,
+        config: MptcpConfig,
+        manager: PathManager,
+        counts: list[int] | None = None,
+    ) -> None:
+        self.token = keys.token(connection.key_local)
+        self.counts = counts if counts is not None else [0] * COUNTER_COUNT
+        self._connection = connection
+        self._config = config
+        self._manager = manager
+        self.book = AddressBook(
+            connection.key_local,
+            connection.key_remote,
+            connection.local,
+            connection.remote,
+            connection.remote_port,
+            timeout_ns=config.add_addr_timeout_ns,
+            counts=self.counts,
+        )
+        self._subflows = {FIRST_PATH: _first_subflow(connection)}
+        self._joining: list[OpenSubflow] = []
+        self._failed: set[_Path] = set()
+        self._established = False
+        self._active = True
+
+    @property
+    def view(self) -> ConnectionView:
+        """The connection as its path manager sees it."""
+        return ConnectionView(
+            role=self._connection.role,
+            token=self.token,
+            local_addresses=self.book.local_addresses,
+            remote_addresses=tuple(filter(self._takes_joins, self.book.remote_addresses)),
+            subflows=(*self._subflows.values(), *map(_joining_view, self._joining)),
+            max_subflows=self._config.max_subflows,
+            room=self._room - len(self._joining),
+        )
+
+    def join_context(self) -> JoinContext:
+        """Return what `Joins` needs to know of this connection."""
+        return JoinContext(
+            token=self.token,
+            key_local=self._connection.key_local,
+            key_remote=self._connection.key_remote,
+            wscale=self._connection.wscale_local,
+            accepts=self._established and self._active,
+            room=self._room,
+            local_id=self.book.local_id,
+            backup_addresses=frozenset(each.address for each in self.book.local_addresses if each.backup),
+        )
+
+    # What happened
+
+    def handle_established(self, now_ns: int) -> list[ControlEffect]:
+        """The peer has shown that it holds both keys (RFC 8684 §3.1): paths may be made."""
+        if self._established or not self._active:
+            return []
+        self._established = True
+        return self._apply_all(self._manager.on_established(self.view), now_ns)
+
+    def handle_fallback(self) -> None:
+        """The connection is plain TCP, or closing: no joins and no addresses any more (RFC 8684 §3.7)."""
+        self._active = False
+        self.book.forget_announcements()
+
+    def handle_option(self, path_index: int, option: MptcpOption, now_ns: int) -> list[ControlEffect]:
+        """Take ADD_ADDR, REMOVE_ADDR or MP_PRIO of a segment that passed TCP's checks; ignore others."""
+        subflow = self._subflows.get(path_index)
+        if subflow is None or not self._active:
+            return []
+        match option:
+            case AddAddr(echo=True):
+                self.book.handle_echo(option)
+            case AddAddr():
+                return self._handle_announcement(subflow, option, now_ns)
+            case RemoveAddr():
+                return self._handle_removal(option, now_ns)
+            case MpPrio(backup=backup):
+                # RFC 8684 §3.3.8: it concerns the subflow that carries it, and what is sent to its sender.
+                self._count(Counter.PRIO_RX)
+                return [SetBackup(path_index, backup, True), PriorityChanged(self.token, path_index, backup)]
+        return []
+
+    def handle_subflow_ready(self, path_index: int, ready: SubflowReady) -> None:
+        """A joined subflow got its path index."""
+        if ready.hmac is not None:
+            self._end_join(ready.local, ready.remote, ready.remote_port)
+        else:
+            self.book.learn(ready.remote_id)
+            self.book.expose(ready.local_id)
+        self._subflows[path_index] = _view_of(path_index, ready)
+
+    def handle_join_failed(self, failed: JoinFailed) -> None:
+        """A join came to nothing; unless its cause may pass, its path is not tried again (RFC 8684 §3.9)."""
+        action = failed.action
+        self._end_join(action.local, action.remote, action.remote_port)
+        if not failed.transient:
+            self._failed.add(_path_of(action))
+
+    def handle_subflow_closed(
+        self, path_index: int, now_ns: int, *, failed: bool = False
+    ) -> list[ControlEffect]:
+        """A subflow ended; `failed`: the peer or the path refused it, so it is not tried again (§3.6)."""
+        subflow = self._subflows.pop(path_index, None)
+        if subflow is None:
+            return []
+        if failed:
+            self._failed.add((subflow.local, subflow.remote, subflow.remote_port))
+        return self._ask(self._manager.on_subflow_closed(self.view, subflow), now_ns)
+
+    def add_local_address(
+        self, address: bytes, interface: str, now_ns: int, *, backup: bool = False
+    ) -> list[ControlEffect]:
+        """An address of this host takes part from now on."""
+        known = any(each.address == address for each in self.book.local_addresses)
+        added = self.book.add_local(address, interface, backup)
+        if added is None:
+            return []
+        # News of an address is a reason to try its paths again.
+        self._failed = {path for path in self._failed if path[0] != address}
+        return [] if known else self._ask(self._manager.on_address_added(self.view, added), now_ns)
+
+    def remove_local_address(self, address: bytes, now_ns: int) -> list[ControlEffect]:
+        """An address of this host is gone."""
+        removed = self.book.remove_local(address)
+        if removed is None:
+            return []
+        return self._ask(self._manager.on_address_removed(self.view, removed), now_ns)
+
+    def poll_timeout(self) -> int | None:
+        """Return when an announcement is due to be repeated."""
+        return self.book.poll_timeout()
+
+    def handle_timeout(self, now_ns: int) -> list[ControlEffect]:
+        """Repeat announcements that were not echoed."""
+        return [SendOptions(None, option) for option in self.book.handle_timeout(now_ns)]
+
+    # What is wanted
+
+    def apply(self, action: Action, now_ns: int) -> list[ControlEffect]:
+        """Return the effects of an action.
+
+        Raises:
+            LocalProtocolError: RFC 8684 or the limits forbid it now
+        """
+        problem = self._problem(action)
+        if problem is not None:
+            raise LocalProtocolError(problem)
+        match action:
+            case OpenSubflow():
+                self._joining.append(action)
+                self.book.expose(action.local_id)
+                return [StartJoin(self.token, action)]
+            case AdvertiseAddress(address, address_id, port):
+                return [SendOptions(None, self.book.announce(address, address_id, port, now_ns))]
+            case WithdrawAddress(address_id):
+                option = self.book.withdraw(address_id)
+                return [] if option is None else [SendOptions(None, option)]
+            case CloseSubflow():
+                return [action]
+            case SetPriority(path_index, backup):
+                return self._set_priority(path_index, backup)
+
+    def _set_priority(self, path_index: int, backup: bool) -> list[ControlEffect]:
+        self._subflows[path_index] = replace(self._subflows[path_index], backup=backup)
+        self._count(Counter.PRIO_TX)
+        return [SendOptions(path_index, emit_option(MpPrio(backup))), SetBackup(path_index, backup, False)]
+
+    def _ask(self, actions: Sequence[Action], now_ns: int) -> list[ControlEffect]:
+        return self._apply_all(actions, now_ns) if self._established and self._active else []
+
+    def _apply_all(self, actions: Sequence[Action], now_ns: int) -> list[ControlEffect]:
+        effects: list[ControlEffect] = []
+        for action in actions:
+            if self._problem(action) is None:
+                effects.extend(self.apply(action, now_ns))
+        return effects
+
+    def _problem(self, action: Action) -> str | None:
+        """Return why an action is not possible now."""
+        if not (self._established and self._active):
+            return "the connection is not established, or has fallen back, or is closing"
+        match action:
+            case OpenSubflow():
+                return self._join_problem(action)
+            case AdvertiseAddress(address, address_id):
+                return self._id_problem(address, address_id)
+            case CloseSubflow(path_index) | SetPriority(path_index):
+                return None if path_index in self._subflows else f"there is no path {path_index}"
+        return None
+
+    def _join_problem(self, action: OpenSubflow) -> str | None:
+        if self._room <= len(self._joining):
+            return "the connection has all the subflows that mptcp.max_subflows allows"
+        if len(action.local) != len(action.remote):
+            return "the addresses are of different families"
+        if not self._takes_joins(RemoteAddress(action.remote, action.remote_id, action.remote_port)):
+            return "the peer takes no joins at its first address and port (RFC 8684 §3.1, flag C)"
+        if _path_of(action) in self._failed:
+            return "a join on this path failed, and the peer has not announced it again (RFC 8684 §3.4.1)"
+        return self._id_problem(action.local, action.local_id)
+
+    def _id_problem(self, address: bytes, address_id: int) -> str | None:
+        mine = self.book.local_id(address) == address_id
+        return None if mine else f"address id {address_id} belongs to another address (RFC 8684 §3.2)"
+
+    def _takes_joins(self, address: RemoteAddress) -> bool:
+        first = (self._connection.remote, self._connection.remote_port)
+        return not (self._connection.peer_no_join and (address.address, address.port) == first)
+
+    @property
+    def _room(self) -> int:
+        """Additional subflows still allowed, joins under way not counted."""
+        extra = sum(path_index != FIRST_PATH for path_index in self._subflows)
+        return max(self._config.max_subflows - extra, 0)
+
+    # The peer's addresses
+
+    def _handle_announcement(self, subflow: SubflowView, option: AddAddr, now_ns: int) -> list[ControlEffect]:
+        found = self.book.handle_announcement(option, subflow.remote_port, now_ns)
+        if found is None:
+            return []
+        effects: list[ControlEffect] = [SendOptions(subflow.path_index, found.echo)]
+        if not found.fresh:
+            return effects
+        address = found.address
+        # RFC 8684 §3.4.1: a refresh asks for another attempt at an address that failed.
+        self._failed = {path for path in self._failed if path[1:] != (address.address, address.port)}
+        event = AddressAnnounced(self.token, address.address, address.address_id, address.port)
+        asked = self._ask(self._manager.on_address_announced(self.view, address), now_ns)
+        return [*effects, event, *asked]
+
+    def _handle_removal(self, option: RemoveAddr, now_ns: int) -> list[ControlEffect]:
+        """RFC 8684 §3.4.2, as Linux does it: the paths are closed at once, without a keepalive first."""
+        gone = self.book.handle_removal(option)
+        if not gone:
+            self._count(Counter.RM_ADDR_DROP)
+        effects: list[ControlEffect] = []
+        for address_id in gone:
+            dead = [index for index, each in self._subflows.items() if each.remote_id == address_id]
+            self.counts[Counter.RM_SUBFLOW] += len(dead)
+            effects.extend(CloseSubflow(path_index, 0) for path_index in dead)
+            effects.append(AddressRemoved(self.token, address_id))
+            effects.extend(self._ask(self._manager.on_address_withdrawn(self.view, address_id), now_ns))
+        return effects
+
+    def _end_join(self, local: bytes, remote: bytes, remote_port: int) -> None:
+        found = next((each for each in self._joining if _path_of(each) == (local, remote, remote_port)), None)
+        if found is not None:
+            self._joining.remove(found)
+
+    def _count(self, counter: Counter) -> None:
+        self.counts[counter] += 1
+
+
+def _path_of(action: OpenSubflow) -> _Path:
+    return action.local, action.remote, action.remote_port
+
+
+def _first_subflow(connection: OpenConnection) -> SubflowView:
+    return SubflowView(
+        path_index=FIRST_PATH,
+        local=connection.local,
+        remote=connection.remote,
+        local_port=connection.local_port,
+        remote_port=connection.remote_port,
+        local_id=0,
+        remote_id=0,
+        backup=False,
+    )
+
+
+def _joining_view(action: OpenSubflow) -> SubflowView:
+    return SubflowView(
+        path_index=None,
+        local=action.local,
+        remote=action.remote,
+        local_port=action.local_port,
+        remote_port=action.remote_port,
+        local_id=action.local_id,
+        remote_id=action.remote_id,
+        backup=action.backup,
+    )
+
+
+def _view_of(path_index: int, ready: SubflowReady) -> SubflowView:
+    return SubflowView(
+        path_index=path_index,
+        local=ready.local,
+        remote=ready.remote,
+        local_port=ready.local_port,
+        remote_port=ready.remote_port,
+        local_id=ready.local_id,
+        remote_id=ready.remote_id,
+        backup=ready.backup,
+    )
