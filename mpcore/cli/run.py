@@ -5,22 +5,13 @@ from pathlib import Path
 
 import click
 
-from mpcore.cli.options import control_option
+from mpcore.cli.options import config_options, control_option, read_config
 
-DEFAULT_CONFIG = Path("/etc/mpcore/mpcore.toml")
 CAPABILITIES = {12: "CAP_NET_ADMIN", 13: "CAP_NET_RAW"}
 
 
 @click.command("run")
-@click.option(
-    "--config",
-    metavar="FILE",
-    envvar="MPCORE_CONFIG",
-    help=f"TOML file.  [default: {DEFAULT_CONFIG}, where it exists]",
-)
-@click.option(
-    "--set", "overrides", metavar="KEY=VALUE", multiple=True, help="Override a key, as mptcp.checksum=true."
-)
+@config_options
 @control_option
 def run_command(config: str | None, overrides: tuple[str, ...], control: str | None) -> int:
     """Make this host's TCP connections multipath until SIGTERM or SIGINT.
@@ -29,12 +20,10 @@ def run_command(config: str | None, overrides: tuple[str, ...], control: str | N
     """
     from msgspec.structs import replace
 
-    from mpcore.config import ControlConfig, load_config
+    from mpcore.config import ControlConfig
     from mpcore.host.control_protocol import NotPermittedError
 
-    if config is None and DEFAULT_CONFIG.exists():
-        config = str(DEFAULT_CONFIG)
-    settings = load_config(config, overrides)
+    settings = read_config(config, overrides)
     if control is not None:
         settings = replace(settings, control=ControlConfig(path=control))
     missing = missing_capabilities()

@@ -7,56 +7,80 @@ from dataclasses import dataclass
 
 import pytest
 
+from mpcore.cli.doctor import OPTIONAL
 from mpcore.cli.main import run
+from mpcore.config import Config
 
 
 @dataclass(frozen=True)
 class Finding:
     name: str
     ok: bool
-    needed: bool
     detail: str
+    remedy: str = ""
 
 
-FINDINGS = [
-    Finding("NFQUEUE", True, True, "by iptables (nft)"),
-    Finding("tc netem", False, False, "mpcore emulates links itself"),
-]
-MISSING = Finding("CAP_NET_ADMIN", False, True, "start it as root")
+MISSING = Finding("capabilities", False, "this process lacks CAP_NET_RAW", "run it as root")
+
+
+class Host:
+    """What the fake diagnosis finds, and the configuration it was made for."""
+
+    def __init__(self) -> None:
+        self.findings = [
+            Finding("packet queue", True, "with super-packets"),
+            Finding("addresses", False, "1 usable on eth0", "connect a second network"),
+        ]
+        self.config: Config | None = None
+
+    def diagnose(self, config: Config) -> list[Finding]:
+        self.config = config
+        return self.findings
 
 
 @pytest.fixture
-def findings(monkeypatch: pytest.MonkeyPatch) -> list[Finding]:
-    found = list(FINDINGS)
+def host(monkeypatch: pytest.MonkeyPatch) -> Host:
+    host = Host()
     fake = types.ModuleType("mpcore.host.doctor")
-    monkeypatch.setattr(fake, "diagnose", lambda: found, raising=False)
+    monkeypatch.setattr(fake, "diagnose", host.diagnose, raising=False)
     monkeypatch.setitem(sys.modules, "mpcore.host.doctor", fake)
-    return found
+    return host
 
 
-def test_a_host_with_all_that_is_needed_ends_with_0(
-    findings: list[Finding], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_host_with_all_that_is_needed_ends_with_0(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor"]) == 0
     assert capsys.readouterr().out.splitlines() == [
-        "ok      NFQUEUE   by iptables (nft)",
-        "absent  tc netem  mpcore emulates links itself",
+        "ok      packet queue  with super-packets",
+        "advice  addresses     1 usable on eth0",
+        "                      -> connect a second network",
     ]
 
 
-def test_a_needed_feature_that_is_missing_ends_with_5(
-    findings: list[Finding], capsys: pytest.CaptureFixture[str]
+def test_something_needed_that_is_missing_ends_with_5(
+    host: Host, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    findings.append(MISSING)
+    host.findings.append(MISSING)
     assert run(["doctor"]) == 5
-    assert "missing  CAP_NET_ADMIN  start it as root" in capsys.readouterr().out
+    assert "missing  capabilities  this process lacks CAP_NET_RAW" in capsys.readouterr().out
 
 
-def test_json_has_every_field(findings: list[Finding], capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_field(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(["doctor", "-j"]) == 0
-    assert json.loads(capsys.readouterr().out)[0] == {
-        "name": "NFQUEUE",
-        "ok": True,
-        "needed": True,
-        "detail": "by iptables (nft)",
+    assert json.loads(capsys.readouterr().out)[1] == {
+        "name": "addresses",
+        "ok": False,
+        "detail": "1 usable on eth0",
+        "remedy": "connect a second network",
     }
+
+
+def test_the_host_is_judged_for_the_configuration(host: Host) -> None:
+    assert run(["doctor", "--set", "queue.gso=false"]) == 0
+    assert host.config is not None
+    assert not host.config.queue.gso
+
+
+@pytest.mark.kernel
+def test_optional_names_are_names_of_findings() -> None:
+    doctor = pytest.importorskip("mpcore.host.doctor")
+    assert {finding.name for finding in doctor.diagnose(Config())} >= OPTIONAL

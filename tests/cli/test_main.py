@@ -11,9 +11,15 @@ import mpcore
 from mpcore.cli import main
 from mpcore.cli.main import ExitCode, cli, code_of, run
 from mpcore.errors import ConfigError, HostError
-from mpcore.host.control_protocol import NOT_FOUND, REFUSED, ControlError, DaemonAbsentError, NotPermittedError
+from mpcore.host.control_protocol import (
+    NOT_FOUND,
+    REFUSED,
+    ControlError,
+    DaemonAbsentError,
+    NotPermittedError,
+)
 
-HEAVY = ("msgspec", "mpcore.host", "mpcore.lab", "mpcore.sim", "mpcore.endpoint", "pyroute2", "numpy", "asyncio")
+HEAVY = ("msgspec", "mpcore.host", "mpcore.lab", "mpcore.sim", "mpcore.endpoint", "numpy", "asyncio")
 
 
 def test_help_names_every_command(capsys: pytest.CaptureFixture[str]) -> None:
@@ -109,7 +115,7 @@ def test_a_bug_is_not_hidden(command: Callable[[Callable[[], object]], None]) ->
 
 def test_interruption_ends_with_130(command: Callable[[Callable[[], object]], None]) -> None:
     command(raising(KeyboardInterrupt()))
-    assert run(["made"]) == ExitCode.INTERRUPTED == 130
+    assert run(["made"]) == 130
 
 
 def test_a_command_gives_its_exit_code(command: Callable[[Callable[[], object]], None]) -> None:

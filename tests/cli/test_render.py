@@ -119,7 +119,10 @@ def test_counters_that_never_moved() -> None:
             {"event": "address-announced", "token": 1, "address": "2001:db8::2", "address_id": 3, "port": 80},
             "[     ANNOUNCED] token=00000001 remid=3 daddr6=2001:db8::2 dport=80",
         ),
-        ({"event": "address-removed", "token": 1, "address_id": 3}, "[       REMOVED] token=00000001 remid=3"),
+        (
+            {"event": "address-removed", "token": 1, "address_id": 3},
+            "[       REMOVED] token=00000001 remid=3",
+        ),
         ({"event": "connection-closed", "token": 0x185D5434}, "[        CLOSED] token=185d5434"),
         (
             {"event": "connection-fell-back", "token": None, "reason": "data in the SYN"},

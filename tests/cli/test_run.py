@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from mpcore.cli import options
 from mpcore.cli import run as run_module
 from mpcore.cli.main import run
 from mpcore.config import Config
@@ -26,7 +27,7 @@ def started(monkeypatch: pytest.MonkeyPatch) -> list[Config]:
     monkeypatch.setattr(fake, "run", start, raising=False)
     monkeypatch.setitem(sys.modules, "mpcore.host.daemon", fake)
     monkeypatch.setattr(run_module, "missing_capabilities", list)
-    monkeypatch.setattr(run_module, "DEFAULT_CONFIG", Path("/nonexistent/mpcore.toml"))
+    monkeypatch.setattr(options, "DEFAULT_CONFIG", Path("/nonexistent/mpcore.toml"))
     monkeypatch.delenv("MPCORE_CONFIG", raising=False)
     monkeypatch.delenv("MPCORE_SOCKET", raising=False)
     return configs
@@ -52,7 +53,7 @@ def test_run_reads_the_file_of_the_system(
 ) -> None:
     file = tmp_path / "mpcore.toml"
     file.write_text("[mptcp]\nmax_subflows = 4\n")
-    monkeypatch.setattr(run_module, "DEFAULT_CONFIG", file)
+    monkeypatch.setattr(options, "DEFAULT_CONFIG", file)
     run(["run"])
     assert started[0].mptcp.max_subflows == 4
 
