@@ -125,6 +125,11 @@ def sum_of(data, uint32_t initial=0):
     return sum_join(mpcore_fold(initial), 0, _sum_buffer(data, &size))
 
 
+def join_sums(uint32_t left, size_t left_size, uint32_t right):
+    """Return the sum of `left_size` bytes summed as `left` and those after them summed as `right`."""
+    return sum_join(mpcore_fold(left), left_size, mpcore_fold(right))
+
+
 def checksum(data):
     """Return the Internet checksum of `data` (RFC 1071); 0 when `data` contains its own right checksum."""
     cdef size_t size

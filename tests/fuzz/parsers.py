@@ -20,7 +20,7 @@ def at_the_end(data: bytes) -> memoryview:
 
 
 def exercise(data: bytes) -> bool:
-    """Feed every parser; return whether the packet held a TCP segment. AssertionError for a broken promise."""
+    """Feed every parser; return whether the packet held a segment. AssertionError for a broken promise."""
     view = at_the_end(data)
     header = ip.describe(view)
     checksum.checksum(view)

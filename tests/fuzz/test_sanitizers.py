@@ -1,4 +1,4 @@
-"""The wire modules built with the address and undefined-behaviour sanitizers, on the corpus and its mutants."""
+"""The wire modules built with the address and undefined-behaviour sanitizers, on corpus and mutants."""
 
 import importlib.util
 import os
@@ -36,7 +36,7 @@ def _environment(preload: str | None = None) -> dict[str, str]:
     kept = {name: os.environ[name] for name in ("PATH", "PYTHONPATH", "CC") if name in os.environ}
     if preload is None:
         return kept | {"CFLAGS": flags, "LDFLAGS": flags, "MPCORE_DEBUG": "1", "MPCORE_BUILD_JOBS": "1"}
-    # With the interpreter's own pools every small object would sit in one block that the sanitizer thinks whole.
+    # With the interpreter's own pools small objects would sit in one block that the sanitizer thinks whole.
     return kept | {"LD_PRELOAD": preload, "ASAN_OPTIONS": "detect_leaks=0", "PYTHONMALLOC": "malloc"}
 
 

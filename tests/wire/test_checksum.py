@@ -43,6 +43,13 @@ def test_sums_of_parts_add_up(left: bytes, right: bytes) -> None:
     assert checksum.sum_of(right, checksum.sum_of(left)) == internet_sum(left + right)
 
 
+@given(st.binary(max_size=50), st.binary(max_size=50))
+def test_sums_join_at_an_odd_byte_too(left: bytes, right: bytes) -> None:
+    # RFC 1071 §2 (B): the words of what follows an odd byte are swapped.
+    joined = checksum.join_sums(checksum.sum_of(left), len(left), checksum.sum_of(right))
+    assert joined == internet_sum(left + right)
+
+
 @given(st.binary(min_size=2, max_size=60), st.data(), u16)
 def test_update16_is_a_full_recomputation(data: bytes, draw: st.DataObject, new: int) -> None:
     # RFC 1624 §3, for any field but of data that becomes all zero: its checksum has two forms.

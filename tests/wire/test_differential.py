@@ -57,6 +57,7 @@ def tcp_meaning(options: tuple[TcpOption, ...]) -> dict[str, Any]:
 
 
 def capable(option: MptcpOption, size: int) -> dict[str, Any] | None:
+    keys: tuple[int | None, ...]
     if isinstance(option, MpV0Option) and option.subtype == 0:
         key_a, key_b = (int.from_bytes(option.data[at : at + 8], "big") for at in (2, 10))
         version, flags, keys = 0, option.data[1], (key_a, key_b if size == 20 else None, None, None)

@@ -100,10 +100,10 @@ def test_v6_routing_with_segments_left() -> None:
     assert status(v6(43, header + bytes(20))) == "malformed"
 
 
-def test_v6_extension_beyond_the_packet() -> None:
-    assert status(v6(0, extension(6, 1)[:8])) == "malformed"
-    assert status(v6(0, b"\x06")) == "malformed"
-    assert status(v6(0, b"")) == "malformed"
+@pytest.mark.parametrize("size", range(16))
+def test_v6_extension_beyond_the_packet(size: int) -> None:
+    assert status(v6(0, extension(6, 1)[:size])) == "malformed"
+    assert status(v6(60, extension(43) + extension(6)[:size])) == ("ok" if size >= 8 else "malformed")
 
 
 def test_v6_endless_chain() -> None:
