@@ -32,7 +32,7 @@ cdef enum:
 
 
 cdef struct packet_t:
-    uint8_t *data          # network header; PACKET_HEADROOM writable bytes before it; owner: the backend's slab
+    uint8_t *data          # network header; PACKET_HEADROOM writable bytes before it; owner: the backend
     uint32_t size          # bytes at data
     uint32_t id            # the queue's packet id, host byte order
     uint8_t direction
