@@ -35,3 +35,5 @@ cdef class Engine:
     cdef void settle(self, conn_t *conn) noexcept nogil
     cdef void destroy(self, conn_t *conn) noexcept nogil
     cdef conn_t *find(self, long handle)
+    cpdef int port_count(self)
+    cpdef bint has_events(self)

@@ -418,6 +418,14 @@ cdef class Engine:
             self._port_addresses.append(local)
         return port
 
+    cpdef int port_count(self):
+        """Return the number of transmit ports in use, the two towards the host included."""
+        return len(self._port_addresses)
+
+    cpdef bint has_events(self):
+        """Tell whether poll_events has something to give."""
+        return self.plane.event_head != self.plane.event_tail
+
     @property
     def port_addresses(self):
         """Local address by port; None for the two ports towards the host."""

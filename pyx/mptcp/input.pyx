@@ -76,7 +76,6 @@ from mpcore.store.counters cimport (
     COUNTER_MPCAPABLE_DATA_FALLBACK,
     COUNTER_OUT_OF_WINDOW,
     COUNTER_PAWS_DROPPED,
-    COUNTER_PRIO_RX,
     COUNTER_RESET_IGNORED,
     COUNTER_RST_RX,
     COUNTER_SYN_IGNORED,
@@ -267,6 +266,14 @@ cdef void report_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const 
     memcpy(event.data, tcp.mptcp[index], event.size)
 
 
+cdef int option_index(const tcp_t *tcp, int subtype) noexcept nogil:
+    cdef int i
+    for i in range(tcp.mptcp_count):
+        if tcp.mptcp[i][2] >> 4 == subtype:
+            return i
+    return -1
+
+
 cdef int input_fail(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
     """The peer saw a bad checksum (RFC 8684 §3.7): answer, and go on as plain TCP where that is possible."""
     cdef uint8_t option[16]
@@ -291,10 +298,7 @@ cdef int input_options(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
         conn.aborted = 1
         return INPUT_CONSUMED
     if options.seen >> MP_PRIO & 1:
-        count(plane, COUNTER_PRIO_RX)
-        subflow.backup_remote = options.prio_backup
-        subflow.backup = subflow.backup_local or subflow.backup_remote
-        mark_dirty(plane, conn)
+        report_option(plane, conn, subflow, tcp, option_index(tcp, MP_PRIO))
     if options.seen >> MP_JOIN & 1 and options.join_size == 24:
         # a repeated third ACK: the fourth was lost (RFC 8684 §3.2)
         subflow.ack_now = 1

@@ -102,7 +102,7 @@ cdef int mapping_find(plane_t *plane, conn_t *conn, subflow_t *subflow, const mp
     out.got = 0
     if options.seen >> MP_DSS & 1 and options.dss_flags & DSS_MAP:
         status = read_dss(conn, options, seq, out)
-    elif options.seen >> MP_CAPABLE & 1 and options.capable_size >= 22:
+    elif options.seen >> MP_CAPABLE & 1 and options.capable_version == 1 and options.capable_size >= 22:
         status = read_capable(conn, options, out)
     else:
         status = MAP_NONE

@@ -33,15 +33,10 @@ from mpcore.store.reorder cimport (
     reorder_new,
     span_t,
 )
-from mpcore.store.ring cimport RING_CHUNK_SIZE, ring_release, ring_write
+from mpcore.store.ring cimport ring_release, ring_reserve, ring_write
 
 
 # --- receive direction
-
-cdef int has_memory(const conn_t *conn, uint32_t size) noexcept nogil:
-    """True when the pool can give every chunk that `size` bytes may touch."""
-    return conn.rx_ring.pool.limit - conn.rx_ring.pool.in_use >= size // RING_CHUNK_SIZE + 2
-
 
 cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
                             int subflow) noexcept nogil:
@@ -84,7 +79,7 @@ cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8
         offset += old
         data += old
         size -= old
-    if not has_memory(conn, size):
+    if ring_reserve(&conn.rx_ring, offset, size) < 0:
         count(plane, COUNTER_MEMORY_REFUSED)
         return STORE_REFUSED
     if offset == conn.rx_nxt and (conn.reorder == NULL or reorder_empty(conn.reorder)):

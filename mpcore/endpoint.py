@@ -1,0 +1,429 @@
+"""The sans-IO endpoint: engine and control cores of one host, for a driver that has packets and a clock.
+
+A driver hands in packets (`handle_packet`), address changes and the passing of time (`handle_timeout`), and takes out
+packets (`poll_transmit`), events (`poll_event`) and the next deadline (`poll_timeout`). Nothing here does IO: the daemon and
+the simulator drive the same object. Times are integer nanoseconds of a monotonic clock, addresses 4 or 16 octets.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from mpcore import snapshot
+from mpcore.actions import (
+    CloseSubflow,
+    Direction,
+    JoinFailed,
+    OpenConnection,
+    Role,
+    SendOptions,
+    SetBackup,
+    StartJoin,
+    SubflowReady,
+    Transmit,
+    Verdict,
+    VerdictKind,
+)
+from mpcore.config import Config
+from mpcore.connections import Connection, ConnectionTable
+from mpcore.counters import COUNTER_COUNT, name_counters
+from mpcore.engine import Engine
+from mpcore.errors import CapacityError, LocalProtocolError, WireError
+from mpcore.events import (
+    AddressAnnounced,
+    AddressRemoved,
+    ConnectionClosed,
+    ConnectionCreated,
+    ConnectionEstablished,
+    ConnectionFellBack,
+    Event,
+    PriorityChanged,
+    SubflowClosed,
+    SubflowEstablished,
+)
+from mpcore.mptcp import keys
+from mpcore.mptcp.control import ConnectionControl, ControlEffect
+from mpcore.mptcp.handshake import Decision, Negotiator
+from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
+from mpcore.mptcp.states import FallbackReason
+from mpcore.policy.base import PathManager
+from mpcore.policy.registry import path_manager
+from mpcore.wire.values import parse_mptcp_option, parse_segment
+
+EVENTS_MAX = 4096
+FALLEN_BACK_MAX = 256
+# Connections that nobody expected to be multipath: telling of each would drown the others.
+QUIET_REASONS = frozenset(
+    {
+        FallbackReason.BEGAN_BEFORE,
+        FallbackReason.DISABLED,
+        FallbackReason.LOOPBACK,
+        FallbackReason.EXCLUDED,
+        FallbackReason.NOT_OFFERED,
+        FallbackReason.OWN_MPTCP,
+    }
+)
+
+(
+    EVENT_OPTION,
+    EVENT_ESTABLISHED,
+    EVENT_FELL_BACK,
+    EVENT_SUBFLOW_ESTABLISHED,
+    EVENT_SUBFLOW_CLOSED,
+    EVENT_CLOSED,
+) = range(1, 7)
+FALLBACK_WORDS = {1: "no DSS after the handshake", 2: "infinite mapping", 3: "DSS checksum failed"}
+CLOSE_WORDS = ("closed", "reset by the peer", "timed out", "removed", "middlebox", "connection ended")
+CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX = 1, 2, 4
+
+Effect = ControlEffect | JoinEffect
+
+
+class Endpoint:
+    """Multipath TCP of one host.
+
+    Args:
+        config: everything that can be set
+        rng: source of keys, nonces and sequence numbers: `randbytes`, `getrandbits`, `randrange`
+        now_ns: the driver's clock
+        manager: path manager in place of the configured one
+
+    Thread-safety: one thread at a time.
+    """
+
+    def __init__(
+        self, config: Config, *, rng: keys.RandomSource, now_ns: int, manager: PathManager | None = None
+    ) -> None:
+        self.config = config
+        self._now_ns = now_ns
+        self._manager = manager if manager is not None else path_manager(config.mptcp.path_manager)
+        self.engine = _engine(config, rng)
+        self._counts = [0] * COUNTER_COUNT
+        self._table = ConnectionTable()
+        self._negotiator = Negotiator(
+            config.mptcp, config.limits, rng, self._table.has_token, counts=self._counts
+        )
+        self._joins = Joins(
+            config.mptcp,
+            config.limits,
+            rng,
+            self._join_context,
+            flow_in_use=self._table.has_flow,
+            mtu=self._mtu_of,
+            counts=self._counts,
+        )
+        self._addresses: dict[bytes, tuple[str, bool]] = {}
+        self._mtus: dict[bytes, int] = {}
+        self._transmits: list[Transmit] = []
+        self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
+        self._fallen_back: deque[dict[str, Any]] = deque(maxlen=FALLEN_BACK_MAX)
+
+    # --- packets
+
+    def handle_packet(self, direction: Direction, data: bytes, now_ns: int) -> Verdict:
+        """Decide on one packet whose TCP checksum is complete."""
+        kind = self.engine.process(direction, data, now_ns)
+        if kind == VerdictKind.PUNT:
+            verdict = self.handle_punt(direction, data, now_ns)
+        else:
+            verdict = Verdict(VerdictKind(kind))
+        self._settle(now_ns)
+        return verdict
+
+    def handle_punt(
+        self, direction: int, data: bytes, now_ns: int, checksum_ready: bool = True
+    ) -> Verdict:
+        """Decide on a packet that the engine has no connection for."""
+        try:
+            segment = parse_segment(data)
+        except WireError:
+            return Verdict(VerdictKind.PASS)
+        way = Direction(direction)
+        if self._joins.claims(way, segment):
+            self._apply(None, self._joins.handle_packet(way, segment, now_ns), now_ns)
+            return Verdict(VerdictKind.DROP)
+        decision = self._negotiator.handle_packet(way, segment, now_ns)
+        if decision.open is not None and not self._open(decision.open, now_ns):
+            return Verdict(VerdictKind.LEAVE)
+        self._transmits.extend(
+            Transmit(False, segment.dst if way is Direction.FROM_NETWORK else segment.src, packet)
+            for packet in decision.transmits
+        )
+        if decision.reprocess:
+            return Verdict(VerdictKind(self.engine.process(direction, data, now_ns, checksum_ready)))
+        self._note_decision(decision)
+        return decision.verdict
+
+    def flush(self, now_ns: int) -> None:
+        """Send the ACKs that nothing else carried: to be called when no packet waits."""
+        self._settle(now_ns)
+        self.engine.run_flush(now_ns)
+
+    def poll_transmit(self) -> list[Transmit]:
+        """Take the packets to be sent, in order."""
+        sources = self.engine.port_addresses
+        packets = [
+            Transmit(sources[port] is None, sources[port] or b"", data)
+            for port, data in self.engine.poll_transmit()
+        ]
+        return [*self.take_transmits(), *packets]
+
+    def take_transmits(self) -> list[Transmit]:
+        """Take the packets of the control cores alone; a driver drains the engine's queues itself."""
+        taken, self._transmits = self._transmits, []
+        return taken
+
+    # --- time
+
+    def poll_timeout(self) -> int | None:
+        """Return when handle_timeout is due, None when nothing waits."""
+        candidates = (
+            self.engine.next_timeout(),
+            self._negotiator.poll_timeout(),
+            self._joins.poll_timeout(),
+            self._table.deadlines.first(),
+        )
+        return min((each for each in candidates if each is not None), default=None)
+
+    def handle_timeout(self, now_ns: int) -> None:
+        """Do all that is due."""
+        self.engine.run_expire(now_ns)
+        self._negotiator.handle_timeout(now_ns)
+        self._apply(None, self._joins.handle_timeout(now_ns), now_ns)
+        for handle in self._table.deadlines.expired(now_ns):
+            connection = self._table.by_handle(handle)
+            if connection is not None:
+                self._apply(connection, connection.control.handle_timeout(now_ns), now_ns)
+        self._settle(now_ns)
+
+    # --- events
+
+    def poll_event(self) -> Event | None:
+        """Take the next event; when too many wait, the oldest are lost."""
+        return self._events.popleft() if self._events else None
+
+    def handle_events(self, now_ns: int) -> None:
+        """Act on what the engine reports. A driver that pumps the engine itself calls this in between."""
+        for kind, handle, path_index, value, data in self.engine.poll_events():
+            connection = self._table.by_handle(handle)
+            if connection is None:
+                continue
+            if kind == EVENT_OPTION:
+                self._on_option(connection, path_index, data, now_ns)
+            elif kind == EVENT_ESTABLISHED:
+                self._events.append(ConnectionEstablished(connection.token))
+                self._apply(connection, connection.control.handle_established(now_ns), now_ns)
+            elif kind == EVENT_FELL_BACK:
+                self._on_fallback(connection, value)
+            elif kind == EVENT_SUBFLOW_ESTABLISHED:
+                self._on_subflow_established(connection, path_index)
+            elif kind == EVENT_SUBFLOW_CLOSED:
+                self._on_subflow_closed(connection, path_index, value, now_ns)
+            elif kind == EVENT_CLOSED:
+                self._on_closed(connection)
+
+    # --- addresses
+
+    def add_local_address(
+        self, address: bytes, *, interface: str, now_ns: int, backup: bool = False, mtu: int = 1500
+    ) -> None:
+        """Let an address of this host take part in connections, from now on and in those that exist."""
+        self._addresses[address] = (interface, backup)
+        self._mtus[address] = mtu
+        for connection in self._table:
+            effects = connection.control.add_local_address(address, interface, now_ns, backup=backup)
+            self._apply(connection, effects, now_ns)
+        self._settle(now_ns)
+
+    def remove_local_address(self, address: bytes, now_ns: int) -> None:
+        """Take an address out: its subflows end at once and their data goes elsewhere."""
+        self._addresses.pop(address, None)
+        for connection in self._table:
+            effects = connection.control.remove_local_address(address, now_ns)
+            for path_index in connection.paths_from(address):
+                self.engine.remove_subflow(connection.handle, path_index)
+            self._apply(connection, effects, now_ns)
+        self._settle(now_ns)
+
+    # --- looking
+
+    def counters(self) -> dict[str, int]:
+        """Return every counter by its MIB name."""
+        pairs = zip(self._counts, self.engine.counters(), strict=True)
+        return name_counters([here + there for here, there in pairs])
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return the status document of `mpcore show -j`."""
+        return snapshot.document(
+            self.engine, self._table, self._addresses, list(self._fallen_back), self.counters()
+        )
+
+    # --- connections
+
+    def _open(self, effect: OpenConnection, now_ns: int) -> bool:
+        """Take a connection over; False when there is no place for it."""
+        try:
+            handle = self.engine.open_connection(
+                effect,
+                idsn_local=keys.idsn(effect.key_local),
+                idsn_remote=keys.idsn(effect.key_remote),
+                scheduler=self.config.mptcp.scheduler,
+                congestion=self.config.mptcp.congestion,
+                now_ns=now_ns,
+            )
+        except CapacityError:
+            return False
+        control = ConnectionControl(effect, self.config.mptcp, self._manager, counts=self._counts)
+        self._table.add(Connection(handle, effect, control))
+        self._events.append(
+            ConnectionCreated(
+                control.token,
+                "client" if effect.role is Role.CLIENT else "server",
+                effect.local,
+                effect.local_port,
+                effect.remote,
+                effect.remote_port,
+            )
+        )
+        for address, (interface, backup) in self._addresses.items():
+            control.add_local_address(address, interface, now_ns, backup=backup)
+        return True
+
+    def _on_option(self, connection: Connection, path_index: int, data: bytes, now_ns: int) -> None:
+        option = parse_mptcp_option(data)
+        self._apply(connection, connection.control.handle_option(path_index, option, now_ns), now_ns)
+
+    def _on_fallback(self, connection: Connection, reason: int) -> None:
+        connection.control.handle_fallback()
+        connection.fallback = FALLBACK_WORDS.get(reason, "unknown")
+        self._joins.forget_connection(connection.token)
+        self._events.append(ConnectionFellBack(connection.token, connection.fallback))
+        self._fallen_back.append(snapshot.fallen_back(connection))
+
+    def _on_subflow_established(self, connection: Connection, path_index: int) -> None:
+        ready = connection.subflows.get(path_index)
+        if ready is not None:
+            self._events.append(
+                SubflowEstablished(
+                    connection.token,
+                    ready.local,
+                    ready.remote,
+                    ready.local_id,
+                    ready.remote_id,
+                    ready.backup or ready.peer_backup,
+                    ready.local_port,
+                    ready.remote_port,
+                )
+            )
+
+    def _on_subflow_closed(self, connection: Connection, path_index: int, reason: int, now_ns: int) -> None:
+        ended = connection.remove_path(path_index)
+        word = CLOSE_WORDS[reason] if reason < len(CLOSE_WORDS) else "unknown"
+        self._events.append(SubflowClosed(connection.token, *ended, reason=word))
+        failed = reason in (CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX)
+        effects = connection.control.handle_subflow_closed(path_index, now_ns, failed=failed)
+        self._apply(connection, effects, now_ns)
+
+    def _on_closed(self, connection: Connection) -> None:
+        self._joins.forget_connection(connection.token)
+        self._table.remove(connection)
+        if connection.fallback is None:
+            self._events.append(ConnectionClosed(connection.token))
+
+    def _note_decision(self, decision: Decision) -> None:
+        if decision.verdict.kind is VerdictKind.LEAVE and decision.reason is not None:
+            if decision.reason not in QUIET_REASONS:
+                self._events.append(ConnectionFellBack(None, str(decision.reason)))
+
+    # --- effects
+
+    def _apply(self, connection: Connection | None, effects: Iterable[Effect], now_ns: int) -> None:
+        for effect in effects:
+            self._apply_one(connection, effect, now_ns)
+        if connection is not None:
+            self._table.arm(connection)
+
+    def _apply_one(self, connection: Connection | None, effect: Effect, now_ns: int) -> None:
+        match effect:
+            case Transmit():
+                self._transmits.append(effect)
+            case StartJoin(token, action):
+                self._start_join(token, effect, now_ns)
+            case SubflowReady():
+                self._add_subflow(effect, now_ns)
+            case JoinFailed():
+                joining = self._table.by_token(effect.token)
+                if joining is not None:
+                    joining.control.handle_join_failed(effect)
+            case AddressAnnounced() | AddressRemoved() | PriorityChanged():
+                self._events.append(effect)
+            case _ if connection is not None:
+                self._apply_to_engine(connection, effect)
+
+    def _apply_to_engine(self, connection: Connection, effect: Effect) -> None:
+        match effect:
+            case SendOptions(path_index, data):
+                self.engine.send_option(connection.handle, path_index, data)
+            case CloseSubflow(path_index, reset_reason):
+                self.engine.close_subflow(connection.handle, path_index, reset_reason)
+            case SetBackup(path_index, backup, by_peer):
+                self.engine.set_backup(connection.handle, path_index, backup, by_peer)
+
+    def _start_join(self, token: int, effect: StartJoin, now_ns: int) -> None:
+        connection = self._table.by_token(token)
+        if connection is None:
+            return
+        try:
+            self._transmits.append(
+                self._joins.start(connection.control.join_context(), effect.action, now_ns)
+            )
+        except CapacityError as error:
+            connection.control.handle_join_failed(JoinFailed(token, effect.action, str(error), True))
+
+    def _add_subflow(self, ready: SubflowReady, now_ns: int) -> None:
+        connection = self._table.by_token(ready.token)
+        if connection is None:
+            return
+        try:
+            path_index = self.engine.open_subflow(connection.handle, ready, now_ns)
+        except (CapacityError, LocalProtocolError):
+            return
+        self._table.add_path(connection, path_index, ready)
+        connection.control.handle_subflow_ready(path_index, ready)
+
+    def _join_context(self, token: int) -> JoinContext | None:
+        connection = self._table.by_token(token)
+        return None if connection is None else connection.control.join_context()
+
+    def _mtu_of(self, address: bytes) -> int:
+        return self._mtus.get(address, 1500)
+
+    def _settle(self, now_ns: int) -> None:
+        """Let the engine send and report until it has nothing more to say."""
+        self._now_ns = now_ns
+        while True:
+            self.engine.run_pump(now_ns)
+            if not self.engine.has_events():
+                return
+            self.handle_events(now_ns)
+
+
+def _engine(config: Config, rng: keys.RandomSource) -> Engine:
+    limits = config.limits
+    return Engine(
+        max_connections=limits.max_connections,
+        max_subflows=2 * limits.max_connections,
+        memory_bytes=limits.memory_bytes,
+        send_buffer_bytes=limits.send_buffer_bytes,
+        receive_buffer_bytes=limits.receive_buffer_bytes,
+        reorder=config.mptcp.reorder,
+        reorder_nodes=limits.reorder_nodes,
+        subflow_segments=limits.subflow_segments,
+        close_timeout_ns=config.mptcp.close_timeout_ns,
+        seed=rng.getrandbits(128).to_bytes(16, "big"),
+    )
+
+
+def connections_of(endpoint: Endpoint) -> Iterator[Connection]:
+    """Yield the connections of an endpoint, for tests and experiments."""
+    yield from endpoint._table

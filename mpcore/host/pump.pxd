@@ -1,0 +1,24 @@
+"""The loop that moves batches between a packet queue, an engine and raw sockets."""
+
+from libc.stdint cimport int64_t
+
+from mpcore.engine cimport Engine
+from mpcore.host.nfqueue cimport PacketQueue
+from mpcore.store.packet cimport packet_t
+
+
+cdef enum:
+    BATCH = 64                 # packets read, decided and settled together
+
+
+cdef class Pump:
+    cdef Engine engine
+    cdef PacketQueue queue
+    cdef object endpoint
+    cdef object open_sender    # callable: port -> RawSender
+    cdef list senders          # RawSender by port, None where not yet used
+    cdef packet_t packets[64]
+
+    cdef int decide(self, int count, list keep) except -1
+    cdef int settle(self) except -1
+    cdef int drain(self) except -1

@@ -1,0 +1,164 @@
+"""The loop that moves batches between a packet queue, an engine and raw sockets."""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.stdint cimport int64_t, uint8_t, uint32_t
+
+from mpcore.actions import VerdictKind
+
+from mpcore.engine cimport Engine
+from mpcore.host.nfqueue cimport PacketQueue
+from mpcore.host.rawsock cimport RawSender
+from mpcore.store.packet cimport (
+    PACKET_CHECKSUM_NOT_READY,
+    VERDICT_PUNT,
+    packet_t,
+    transmit_queue_t,
+)
+
+
+cdef extern from "<time.h>" nogil:
+    struct timespec:
+        long tv_sec
+        long tv_nsec
+    int clock_gettime(int clock, timespec *out)
+    enum:
+        CLOCK_MONOTONIC
+
+
+cdef enum:
+    FLUSH_EVERY = 2            # batches without a pause after which owed ACKs go out all the same
+
+
+cdef int64_t clock_ns() noexcept nogil:
+    cdef timespec now
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
+
+
+def now_ns():
+    """Return the monotonic clock in nanoseconds: the clock of everything that a Pump drives."""
+    return clock_ns()
+
+
+@cython.final
+cdef class Pump:
+    """Moves packets for one endpoint.
+
+    Args:
+        endpoint: the `mpcore.endpoint.Endpoint` that decides on what the engine cannot
+        queue: where packets wait
+        open_sender: returns the RawSender of a transmit port; called at the port's first packet
+
+    Thread-safety: one thread, the one that uses the endpoint.
+    """
+
+    def __init__(self, object endpoint, PacketQueue queue, object open_sender):
+        self.endpoint = endpoint
+        self.engine = endpoint.engine
+        self.queue = queue
+        self.open_sender = open_sender
+        self.senders = []
+
+    def turn(self, int batches):
+        """Handle up to `batches` batches and all that follows from them; return the packets handled."""
+        cdef int total = 0
+        cdef int since_flush = 0
+        cdef int count
+        cdef list keep = []
+        while batches > 0:
+            batches -= 1
+            count = self.queue.recv_batch(self.packets, BATCH)
+            if count <= 0:
+                break
+            total += count
+            self.decide(count, keep)
+            self.queue.send_verdicts(self.packets, count)
+            keep.clear()
+            self.settle()
+            since_flush += 1
+            if since_flush >= FLUSH_EVERY:
+                since_flush = 0
+                self.engine.flush(clock_ns())
+                self.drain()
+        self.engine.flush(clock_ns())
+        self.drain()
+        return total
+
+    def work(self):
+        """Send what timers or control events made due."""
+        self.settle()
+        self.engine.flush(clock_ns())
+        self.drain()
+
+    def close(self):
+        """Close every raw socket."""
+        for sender in self.senders:
+            if sender is not None:
+                sender.close()
+        self.senders.clear()
+
+    def sender_stats(self):
+        """Return the sum of the raw sockets' counters."""
+        totals = {}
+        for sender in self.senders:
+            if sender is not None:
+                for name, value in sender.stats().items():
+                    totals[name] = totals.get(name, 0) + value
+        return totals
+
+    cdef int decide(self, int count, list keep) except -1:
+        """Let the engine decide on the batch; Python decides on what it cannot, in order."""
+        cdef int i = 0
+        cdef packet_t *packet
+        while i < count:
+            i = self.engine.process_batch(self.packets, i, count, clock_ns())
+            if i >= count:
+                break
+            packet = &self.packets[i]
+            if packet.verdict == VERDICT_PUNT:
+                data = PyBytes_FromStringAndSize(<const char *>packet.data, packet.size)
+                verdict = self.endpoint.handle_punt(packet.direction, data, clock_ns(),
+                                                    not packet.flags & PACKET_CHECKSUM_NOT_READY)
+                packet.verdict = <uint8_t><int>verdict.kind
+                if verdict.data is not None:
+                    keep.append(verdict.data)
+                    packet.data = <uint8_t *>PyBytes_AS_STRING(verdict.data)
+                    packet.size = <uint32_t>len(verdict.data)
+                i += 1
+            else:
+                self.settle()
+        return 0
+
+    cdef int settle(self) except -1:
+        """Pump the engine and hand its events to the endpoint until neither has more."""
+        cdef int full = 1
+        cdef int rounds = 0
+        while full and rounds < 256:
+            rounds += 1
+            full = self.engine.pump(clock_ns())
+            self.drain()
+            if self.engine.has_events():
+                self.endpoint.handle_events(clock_ns())
+                full = 1
+        for transmit in self.endpoint.take_transmits():
+            self.sender(self.engine.port(transmit.local)).send(transmit.data)
+        return 0
+
+    cdef int drain(self) except -1:
+        """Send every queued packet."""
+        cdef int port
+        cdef transmit_queue_t *queue
+        for port in range(self.engine.port_count()):
+            queue = self.engine.queue(port)
+            if queue.head != queue.tail:
+                (<RawSender>self.sender(port)).send_queue(queue)
+        return 0
+
+    def sender(self, int port):
+        """Return the raw socket of a transmit port."""
+        while len(self.senders) <= port:
+            self.senders.append(None)
+        if self.senders[port] is None:
+            self.senders[port] = self.open_sender(port)
+        return self.senders[port]
