@@ -1,8 +1,10 @@
 """A deterministic simulator: hosts, links, middleboxes, virtual time; same seed, same packets to the byte."""
 
+from mpcore.sim.apps import Close
 from mpcore.sim.link import LinkSettings
 from mpcore.sim.network import LinkPlan, Network, shared_bottleneck, two_hosts
 from mpcore.sim.scenario import (
+    EndpointFactory,
     FlowResult,
     TransferResult,
     cut,
@@ -14,6 +16,8 @@ from mpcore.sim.scenario import (
 from mpcore.sim.tcp_settings import TcpSettings
 
 __all__ = [
+    "Close",
+    "EndpointFactory",
     "FlowResult",
     "LinkPlan",
     "LinkSettings",

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from enum import Enum
-from random import Random
 
 from mpcore.sim.clock import Clock
+from mpcore.sim.rng import Random
 from mpcore.sim.tcp_app import App, Socket
 
 _CHUNK_BYTES = 65536

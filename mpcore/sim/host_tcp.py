@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from random import Random
 
 from mpcore.errors import CapacityError, WireError
 from mpcore.sim.clock import Clock
 from mpcore.sim.packets import ACK, FIN, RST, SEQUENCE_MASK, SYN, Flow, checksums_ok
+from mpcore.sim.rng import Random
 from mpcore.sim.tcp_app import App
 from mpcore.sim.tcp_connection import Environment, TcpConnection
 from mpcore.sim.tcp_settings import TcpSettings

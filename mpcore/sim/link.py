@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import random
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from mpcore.sim.clock import Clock
 from mpcore.sim.middlebox import Middlebox, Side
+from mpcore.sim.rng import Random
 from mpcore.sim.trace import Trace
 
 Receive = Callable[[bytes], None]
@@ -60,7 +60,7 @@ class Pipe:
         settings: LinkSettings,
         *,
         clock: Clock,
-        rng: random.Random,
+        rng: Random,
         trace: Trace,
         receive: Receive,
     ) -> None:

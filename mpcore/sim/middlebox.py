@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Protocol, get_args
 
 from mpcore.errors import WireError
-from mpcore.sim.packets import ACK, FIN, PSH, RST, SEQUENCE_MASK, SYN, Flow
+from mpcore.sim.packets import ACK, FIN, PSH, RST, SEQUENCE_MASK, SYN, Flow, cut_segment
 from mpcore.wire.values import (
     MptcpOption,
     Sack,
@@ -163,15 +163,8 @@ class Split(SegmentBox):
         self._size = size
 
     def change(self, side: Side, segment: Segment) -> list[Segment]:
-        """Emit the pieces; FIN and PSH stay with the last."""
-        starts = range(0, len(segment.payload), self._size)
-        return [self._piece(segment, start) for start in starts]
-
-    def _piece(self, segment: Segment, start: int) -> Segment:
-        payload = segment.payload[start : start + self._size]
-        last = start + len(payload) == len(segment.payload)
-        flags = segment.flags if last else segment.flags & ~(FIN | PSH)
-        return replace(segment, seq=(segment.seq + start) & SEQUENCE_MASK, flags=flags, payload=payload)
+        """Emit the pieces."""
+        return cut_segment(segment, self._size)
 
 
 class RewriteIsn:
@@ -271,7 +264,11 @@ class Nat:
 
     def process(self, side: Side, data: bytes, emit: Emit) -> None:
         """Translate the source going out, the destination coming in; unknown inbound packets are lost."""
-        segment = parse_segment(data)
+        try:
+            segment = parse_segment(data)
+        except WireError:
+            emit(data)
+            return
         if side is Side.A:
             port = self._port_of(segment.src, segment.src_port)
             emit(emit_segment(replace(segment, src=self._public, src_port=port)))

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from random import Random
 from typing import Protocol
 
 from mpcore.actions import Direction, Transmit, Verdict, VerdictKind
@@ -17,6 +16,7 @@ from mpcore.errors import WireError
 from mpcore.sim.clock import Clock, SimulationError, Timer
 from mpcore.sim.host_tcp import HostTcp
 from mpcore.sim.packets import Flow, addresses, flow_from_source, segment_super_packet
+from mpcore.sim.rng import Random
 from mpcore.sim.tcp_settings import TcpSettings
 from mpcore.sim.trace import Trace
 

@@ -10,13 +10,11 @@ from dataclasses import replace
 from typing import NamedTuple
 
 from mpcore.errors import WireError
-from mpcore.wire.values import Segment, emit_segment, parse_segment
+from mpcore.wire.values import Segment, TcpFlag, emit_segment, parse_segment
 
-FIN = 0x01
-SYN = 0x02
-RST = 0x04
-PSH = 0x08
-ACK = 0x10
+# Plain numbers: combining members of an IntFlag costs more than parsing the packet.
+FIN, SYN, RST = int(TcpFlag.FIN), int(TcpFlag.SYN), int(TcpFlag.RST)
+PSH, ACK = int(TcpFlag.PSH), int(TcpFlag.ACK)
 
 IPPROTO_TCP = 6
 SEQUENCE_MASK = 0xFFFFFFFF
@@ -94,15 +92,16 @@ def _sum16(data: bytes) -> int:
 
 
 def segment_super_packet(data: bytes, gso_bytes: int) -> list[bytes]:
-    """Cut a packet into ones of at most `gso_bytes` of payload, as a network interface does.
-
-    Every piece repeats the options; FIN and PSH stay with the last.
-    """
+    """Cut a packet into ones of at most `gso_bytes` of payload, as a network interface does."""
     segment = parse_segment(data)
     if len(segment.payload) <= gso_bytes:
         return [data]
-    starts = range(0, len(segment.payload), gso_bytes)
-    return [emit_segment(_piece(segment, start, gso_bytes)) for start in starts]
+    return [emit_segment(piece) for piece in cut_segment(segment, gso_bytes)]
+
+
+def cut_segment(segment: Segment, size: int) -> list[Segment]:
+    """Cut a segment into ones of at most `size` bytes; all repeat the options, the last keeps FIN and PSH."""
+    return [_piece(segment, start, size) for start in range(0, len(segment.payload), size)]
 
 
 def _piece(segment: Segment, start: int, size: int) -> Segment:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import random
+from random import Random
+
+__all__ = ["Random", "stream"]
 
 
-def stream(seed: int, name: str) -> random.Random:
+def stream(seed: int, name: str) -> Random:
     """Return the random stream `name` of the world `seed`.
 
     Seeding with text goes through SHA-512 in the standard library, not through `hash()`, so PYTHONHASHSEED
     has no say.
     """
-    return random.Random(f"mpcore/{seed}/{name}")
+    return Random(f"mpcore/{seed}/{name}")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from random import Random
 
 from mpcore.sim import rng
 from mpcore.sim.apps import Close, Transfer
 from mpcore.sim.link import PipeStatistics
 from mpcore.sim.network import LinkPlan, Network, two_hosts
 from mpcore.sim.node import SansIo
+from mpcore.sim.rng import Random
 from mpcore.sim.tcp_connection import TcpConnection
 from mpcore.sim.tcp_settings import TcpSettings
 

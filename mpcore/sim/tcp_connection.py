@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from random import Random
 
 from mpcore.sim.clock import Clock, Timer
 from mpcore.sim.packets import ACK, FIN, PSH, RST, SYN, Flow
+from mpcore.sim.rng import Random
 from mpcore.sim.tcp_app import App
 from mpcore.sim.tcp_options import Options
 from mpcore.sim.tcp_receiver import Receiver
@@ -123,7 +123,7 @@ class TcpConnection:
                 self._end("reset")
         elif segment.flags & SYN and acked:
             self._agree(segment)
-            self._establish(segment.window)
+            self._establish(segment, segment.window)
             self._acknowledge()
             self.app.on_established(self)
         elif segment.flags & ACK and not acked:
@@ -179,7 +179,7 @@ class TcpConnection:
             self._challenge("bad_acks")
             return False
         if self.state is State.SYN_RECEIVED:
-            self._establish(segment.window << self._options.peer_scale)
+            self._establish(segment, segment.window << self._options.peer_scale)
             self.app.on_established(self)
         self._note_timestamp(segment, offset)
         moved = self.sender.update_window(offset, ack, segment.window << self._options.peer_scale)
@@ -194,9 +194,7 @@ class TcpConnection:
     def _handle_new_ack(self, segment: Segment, ack: int) -> None:
         newly = self.sender.acknowledge(ack)
         self._retries = self.round_trip.backoff = 0
-        stamp = segment.find(Timestamps)
-        if self._options.timestamps and stamp is not None and stamp.echo:
-            self.round_trip.sample(self._options.round_trip_ns(stamp, self._env.clock.now_ns))
+        self._sample_round_trip(segment)
         self._arm_retransmit(restart=True)
         if self._congestion.acknowledged(newly, self.sender.una) and self._settings.congestion:
             self._resend_first()
@@ -204,6 +202,12 @@ class TcpConnection:
             self._on_fin_acked()
         elif self.state in WRITABLE and self.sender.room:
             self.app.on_writable(self)
+
+    def _sample_round_trip(self, segment: Segment) -> None:
+        """RFC 7323 §4.1: the echoed stamp says when what is acknowledged was sent."""
+        stamp = segment.find(Timestamps)
+        if self._options.timestamps and stamp is not None and stamp.echo:
+            self.round_trip.sample(self._options.round_trip_ns(stamp, self._env.clock.now_ns))
 
     def _handle_duplicate_ack(self) -> None:
         self._env.counters["duplicate_acks"] += 1
@@ -257,7 +261,8 @@ class TcpConnection:
         self.sender.mss = self._options.mss
         self._congestion = Reno(self._options.mss)
 
-    def _establish(self, window: int) -> None:
+    def _establish(self, segment: Segment, window: int) -> None:
+        self._sample_round_trip(segment)
         self.sender.acknowledge(1)
         self.sender.update_window(0, 1, window)
         self._retries = self.round_trip.backoff = 0

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from random import Random
-
 from mpcore.sim.packets import RST, SYN
+from mpcore.sim.rng import Random
 from mpcore.sim.tcp_receiver import Receiver
 from mpcore.sim.tcp_sender import SEQUENCE_SPAN
 from mpcore.sim.tcp_settings import TcpSettings

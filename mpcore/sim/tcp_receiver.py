@@ -49,9 +49,9 @@ class Receiver:
     def accept(self, offset: int, payload: bytes, fin: bool) -> int:
         """Take a segment; returns how many bytes came into order."""
         before = self.next
-        payload = payload[: max(self.edge - offset, 0)]
         if fin and offset + len(payload) <= self.edge:
             self._fin = offset + len(payload)
+        payload = payload[: max(self.edge - offset, 0)]
         if payload and offset + len(payload) > self.next:
             self._keep((offset, payload))
         while self._early and self._early[0][0] <= self.next:
