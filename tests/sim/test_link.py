@@ -15,7 +15,7 @@ PACKET = bytes(1000)
 class Bench:
     """One pipe, and what comes out of it with the time."""
 
-    def __init__(self, seed: int = 1, **settings: object) -> None:
+    def __init__(self, seed: int = 1, **settings: float | None) -> None:
         self.clock = Clock()
         self.out: list[tuple[int, bytes]] = []
         self.pipe = Pipe(

@@ -225,7 +225,8 @@ def test_syns_with_the_option_are_lost() -> None:
     ids=["split", "coalesce", "isn", "duplicate"],
 )
 def test_segments_are_mangled_on_one_link(box: type[Middlebox]) -> None:
-    check(transfer([CLEAN, boxed(box())], limit_ns=200 * SECOND))
+    result = check(transfer([CLEAN, boxed(box())], limit_ns=200 * SECOND))
+    assert mptcp_syns(result, MpJoinSyn)
 
 
 def test_a_changed_payload_is_found_by_the_checksum() -> None:
