@@ -37,6 +37,7 @@ from mpcore.mptcp.types cimport (
     EVENT_CLOSED,
     EVENT_ESTABLISHED,
     EVENT_SUBFLOW_ESTABLISHED,
+    HOST_ACK_DUE,
     NEVER,
     ROLE_SERVER,
     SF_CLOSED,
@@ -477,7 +478,7 @@ cdef class Engine:
             # its key came back in the third ACK, which is also the host's to hear of (RFC 8684 §3.1)
             conn.established = 1
             conn.capable_sent = 1
-            conn.host_ack_now = 1
+            conn.host_ack_now = HOST_ACK_DUE
             new_event(self.plane, conn, EVENT_ESTABLISHED, 0, 0)
             mark_dirty(self.plane, conn)
         return conn.id

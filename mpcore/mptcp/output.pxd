@@ -1,6 +1,6 @@
 """Packets that the data plane makes: segments and ACKs for subflows, and the peer's part towards the host's socket."""
 
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
 
@@ -26,6 +26,8 @@ cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
 
 # Received data [offset, offset + size), size <= INJECT_MAX, or a pure ACK when size is 0; `flags` adds TCP_FIN or TCP_PSH.
 cdef int inject(plane_t *plane, conn_t *conn, uint64_t offset, uint32_t size, uint8_t flags) noexcept nogil
+# The window field that the socket would be sent now.
+cdef uint16_t output_host_window(conn_t *conn) noexcept nogil
 cdef int inject_reset(plane_t *plane, conn_t *conn) noexcept nogil
 # Clock for timestamps, in milliseconds since `zero_ns`.
 cdef uint32_t clock_ms(const plane_t *plane, long long zero_ns) noexcept nogil

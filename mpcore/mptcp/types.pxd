@@ -44,6 +44,10 @@ cdef enum:
     SEG_REINJECTED = 0x10      # its data was handed to other subflows
     SEG_FOREIGN = 0x20         # carries data that another subflow carried before
 
+    # conn_t.host_ack_now
+    HOST_ACK_IF_OPENED = 1     # only the peer's window moved: not worth a duplicate ACK if the field stays the same
+    HOST_ACK_DUE = 2
+
     # event_t.kind
     EVENT_OPTION = 1           # bytes of one control option that arrived
     EVENT_ESTABLISHED = 2      # first DSS seen: joins may start (RFC 8684 §3.2)
@@ -215,7 +219,8 @@ cdef struct conn_t:            # owner: Engine
     uint8_t host_wscale        # shift of windows in the socket's packets
     uint8_t peer_wscale        # shift of windows in packets to the socket
     uint8_t host_timestamps
-    uint8_t host_ack_now       # owes the socket an ACK
+    uint8_t host_ack_now       # owes the socket an ACK: HOST_ACK_…
+    uint16_t host_window_field # as last sent to it
     uint8_t host_fin           # the socket closed: DATA_FIN at tx_fin
     uint8_t host_fin_acked     # … and was told that the peer has it
     uint8_t host_dup_acks

@@ -7,13 +7,14 @@ window the connection's window; it is told that the peer has what the peer has D
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from mpcore.mptcp.output cimport EMIT_FULL, EMIT_OK, emit_ack, emit_reset, inject, inject_reset
+from mpcore.mptcp.output cimport EMIT_FULL, EMIT_OK, emit_ack, emit_reset, inject, inject_reset, output_host_window
 from mpcore.mptcp.stream cimport stream_free
 from mpcore.mptcp.subflow cimport subflow_close, subflow_finish
 from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
 from mpcore.mptcp.transmit cimport transmit_data
 from mpcore.mptcp.types cimport (
     CLOSE_FASTCLOSE,
+    HOST_ACK_DUE,
     INJECT_MAX,
     NEVER,
     ROLE_CLIENT,
@@ -111,7 +112,7 @@ cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexce
     cdef uint64_t end = offset + tcp.payload_size
     cdef uint32_t old = 0
     if offset > conn.tx_end or (conn.host_fin and end > conn.tx_fin):
-        conn.host_ack_now = 1
+        conn.host_ack_now = HOST_ACK_DUE
         if tcp.payload_size:
             count(plane, COUNTER_OUT_OF_WINDOW)
         return
@@ -119,18 +120,18 @@ cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexce
         if tcp.payload_size:
             count(plane, COUNTER_HOST_RETRANSMIT)
         if tcp.payload_size or offset < conn.tx_end:
-            conn.host_ack_now = 1
+            conn.host_ack_now = HOST_ACK_DUE
     else:
         old = <uint32_t>(conn.tx_end - offset)
         if ring_write(&conn.tx_ring, conn.tx_end, tcp.payload + old, tcp.payload_size - old) < 0:
             count(plane, COUNTER_MEMORY_REFUSED)
-            conn.host_ack_now = 1
+            conn.host_ack_now = HOST_ACK_DUE
             return
         conn.tx_end = end
         conn.bytes_sent += tcp.payload_size - old
     if tcp.flags & TCP_FIN and end == conn.tx_end:
         if conn.host_fin:
-            conn.host_ack_now = 1
+            conn.host_ack_now = HOST_ACK_DUE
         conn.host_fin = 1
         conn.tx_fin = conn.tx_end
 
@@ -140,7 +141,7 @@ cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) no
     mark_dirty(plane, conn)
     if tcp.flags & TCP_SYN:
         if tcp.flags & TCP_ACK:
-            conn.host_ack_now = 1
+            conn.host_ack_now = HOST_ACK_DUE
             return HOST_CONSUMED
         return HOST_ANEW
     if tcp.flags & TCP_RST:
@@ -260,8 +261,10 @@ cdef void connection_flush(plane_t *plane, conn_t *conn) noexcept nogil:
             emit_ack(plane, conn, subflow)
     if conn.data_ack_now:
         flush_data_ack(plane, conn)
-    if conn.host_ack_now:
+    if conn.host_ack_now == HOST_ACK_DUE or (
+            conn.host_ack_now and output_host_window(conn) != conn.host_window_field):
         ack_host(plane, conn)
+    conn.host_ack_now = 0
 
 
 cdef void flush_data_ack(plane_t *plane, conn_t *conn) noexcept nogil:

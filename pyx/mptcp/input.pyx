@@ -42,6 +42,7 @@ from mpcore.mptcp.types cimport (
     FALLBACK_CHECKSUM,
     FALLBACK_INFINITE,
     FALLBACK_NO_DSS,
+    HOST_ACK_IF_OPENED,
     NEVER,
     OOO_MAX,
     ROLE_CLIENT,
@@ -236,7 +237,8 @@ cdef void input_data_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const
     edge = offset + (<uint64_t>tcp.window << subflow.wscale_remote)
     if edge > conn.tx_window:
         conn.tx_window = edge
-        conn.host_ack_now = 1
+        if conn.host_ack_now == 0:
+            conn.host_ack_now = HOST_ACK_IF_OPENED
         mark_dirty(plane, conn)
 
 

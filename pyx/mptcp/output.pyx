@@ -336,7 +336,7 @@ cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
 
 # --- towards the host's socket
 
-cdef uint16_t host_window(conn_t *conn) noexcept nogil:
+cdef uint16_t output_host_window(conn_t *conn) noexcept nogil:
     """What the peer allows and the send ring holds, as the socket sees it; the right edge never moves back."""
     cdef uint64_t edge = conn.tx_window
     cdef uint64_t window
@@ -356,7 +356,8 @@ cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags
     frame.dst = conn.host_local
     frame.src_port = conn.host_remote_port
     frame.dst_port = conn.host_local_port
-    frame.window = host_window(conn)
+    frame.window = output_host_window(conn)
+    conn.host_window_field = frame.window
     frame.seq = conn.peer_isn + 1 + <uint32_t>offset
     frame.ack = conn.host_isn + 1 + <uint32_t>conn.tx_una + (1 if conn.fin_acked else 0)
     frame.payload_size = 0

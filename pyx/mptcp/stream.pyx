@@ -6,6 +6,7 @@ from libc.string cimport memmove
 
 from mpcore.mptcp.sender cimport segment_at, sender_oldest_data
 from mpcore.mptcp.types cimport (
+    HOST_ACK_DUE,
     NEVER,
     SEG_FIN,
     SEG_REINJECTED,
@@ -116,10 +117,10 @@ cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept n
         if not conn.fin_acked:
             conn.fin_acked = 1
             conn.fin_ns = NEVER
-            conn.host_ack_now = 1
+            conn.host_ack_now = HOST_ACK_DUE
     if offset > conn.tx_una:
         conn.tx_una = offset
-        conn.host_ack_now = 1
+        conn.host_ack_now = HOST_ACK_DUE
         conn.data_backoff = 0
         conn.data_rto_ns = NEVER
     mark_dirty(plane, conn)
