@@ -312,7 +312,7 @@ def _decode_exclude(wanted: type, value: object) -> ExcludeRule:
     if wanted is not ExcludeRule:
         raise NotImplementedError(wanted)
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise ValueError("Expected a string such as \"22\" or \"10.0.0.0/8\"")
+        raise ValueError('Expected a string such as "22" or "10.0.0.0/8"')
     return ExcludeRule.parse(str(value))
 
 

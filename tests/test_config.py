@@ -156,7 +156,7 @@ def test_an_absent_file_is_refused_with_its_name(tmp_path: Path) -> None:
     assert refusal([], path) == f"{path}: cannot be read: No such file or directory"
 
 
-@pytest.mark.parametrize("content", [b"[mptcp\n", b"[log]\nlevel = \"\xff\"\n"])
+@pytest.mark.parametrize("content", [b"[mptcp\n", b'[log]\nlevel = "\xff"\n'])
 def test_a_file_that_is_no_toml_is_refused_with_its_name(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "mpcore.toml"
     path.write_bytes(content)

@@ -56,9 +56,7 @@ def test_a_host_with_all_that_is_needed_ends_with_0(host: Host, capsys: pytest.C
     ]
 
 
-def test_something_needed_that_is_missing_ends_with_5(
-    host: Host, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_something_needed_that_is_missing_ends_with_5(host: Host, capsys: pytest.CaptureFixture[str]) -> None:
     host.findings.append(MISSING)
     assert run(["doctor"]) == 5
     assert "missing  capabilities  this process lacks CAP_NET_RAW" in capsys.readouterr().out
