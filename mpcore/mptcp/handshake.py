@@ -96,6 +96,10 @@ class Negotiator:
         rng: source of keys
         token_in_use: tells whether an established connection has this local token
         counts: one integer a `Counter`, which this object raises
+
+    Attributes:
+        evicted: handshakes that gave their place to newer ones
+        own_mptcp_seen: a program of this host spoke MPTCP itself; the kernel has tokens unknown here
     """
 
     def __init__(
@@ -114,6 +118,7 @@ class Negotiator:
         self._tokens: set[int] = set()
         self.counts = counts if counts is not None else [0] * COUNTER_COUNT
         self.evicted = 0
+        self.own_mptcp_seen = False
 
     def __len__(self) -> int:
         return len(self._half_open)
@@ -155,6 +160,7 @@ class Negotiator:
     def _start_client(self, key: FlowKey, segment: Segment, now_ns: int) -> Decision:
         reason = self._unfit(key, segment, self._config.client)
         if reason is None and speaks_mptcp(segment):
+            self.own_mptcp_seen = True
             reason = FallbackReason.OWN_MPTCP
         if reason is not None:
             return _leave(reason)

@@ -154,8 +154,8 @@ class AddressBook:
     def handle_announcement(self, option: AddAddr, default_port: int, now_ns: int) -> Announcement | None:
         """Judge an ADD_ADDR; `default_port` is the peer's on the subflow that carried it.
 
-        None: it is to be ignored, because its HMAC is wrong, its id belongs to another address, its address can
-        be no peer's, or the book is full (RFC 8684 §3.4.1, §5).
+        None: it is to be ignored, because its HMAC is wrong, its id belongs to another address, its address
+        can be no peer's, or the book is full (RFC 8684 §3.4.1, §5).
         """
         self._count(Counter.ADD_ADDR)
         if option.port is not None:
@@ -188,8 +188,8 @@ class AddressBook:
     def learn(self, address_id: int) -> None:
         """Remember an id by which the peer joined (RFC 8684 §3.2).
 
-        Its address stays open: a NAT may show another one than the peer announces under that id, and the source
-        port of a join is none to connect to.
+        Its address stays open: a NAT may show another one than the peer announces under that id, and the
+        source port of a join is none to connect to.
         """
         self._joined.add(address_id)
 

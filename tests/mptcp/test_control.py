@@ -1,0 +1,295 @@
+"""The control core of a connection: between path manager, address book and joins (RFC 8684 §3.2-3.4)."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import pytest
+
+from mpcore.actions import (
+    Action,
+    AdvertiseAddress,
+    CloseSubflow,
+    JoinFailed,
+    OpenConnection,
+    OpenSubflow,
+    Role,
+    SendOptions,
+    SetBackup,
+    SetPriority,
+    StartJoin,
+    SubflowReady,
+    WithdrawAddress,
+)
+from mpcore.config import MptcpConfig
+from mpcore.errors import LocalProtocolError
+from mpcore.events import AddressAnnounced, AddressRemoved, PriorityChanged
+from mpcore.mptcp import keys
+from mpcore.mptcp.control import ConnectionControl
+from mpcore.policy.base import ConnectionView, PathManager, RemoteAddress
+from mpcore.policy.fullmesh import FullMesh
+from mpcore.wire.values import AddAddr, Dss, MpPrio, RemoveAddr, parse_options
+
+KEY_A, KEY_B = 11, 22
+A0, A1, B0, B1 = (bytes([10, 0, net, host]) for net, host in ((0, 1), (1, 1), (0, 2), (1, 2)))
+TOKEN = keys.token(KEY_A)
+
+
+def connection(role: Role = Role.CLIENT, peer_no_join: bool = False) -> OpenConnection:
+    return OpenConnection(
+        role=role,
+        version=4,
+        local=A0,
+        remote=B0,
+        local_port=40000,
+        remote_port=80,
+        key_local=KEY_A,
+        key_remote=KEY_B,
+        isn_local=1,
+        isn_remote=2,
+        mss_local=1460,
+        mss_remote=1460,
+        wscale_local=7,
+        wscale_remote=7,
+        sack=True,
+        timestamps=True,
+        ts_local=1,
+        ts_remote=2,
+        window=65535,
+        checksum=False,
+        peer_no_join=peer_no_join,
+    )
+
+
+def control(
+    role: Role = Role.CLIENT,
+    manager: PathManager | None = None,
+    peer_no_join: bool = False,
+    established: bool = True,
+    **settings: Any,
+) -> ConnectionControl:
+    config = msgspec.structs.replace(MptcpConfig(), **settings)
+    found = ConnectionControl(connection(role, peer_no_join), config, manager or FullMesh())
+    if established:
+        found.handle_established(0)
+    return found
+
+
+def ready(action: OpenSubflow, initiator: bool = True) -> SubflowReady:
+    return SubflowReady(
+        token=TOKEN,
+        version=4,
+        local=action.local,
+        remote=action.remote,
+        local_port=61000,
+        remote_port=action.remote_port,
+        local_id=action.local_id,
+        remote_id=action.remote_id,
+        backup=action.backup,
+        peer_backup=False,
+        isn_local=1,
+        isn_remote=2,
+        mss_local=1460,
+        mss_remote=1460,
+        wscale_local=7,
+        wscale_remote=7,
+        sack=True,
+        timestamps=True,
+        ts_local=1,
+        ts_remote=2,
+        window=65535,
+        hmac=bytes(20) if initiator else None,
+    )
+
+
+def announced(number: int, address: bytes, port: int | None = None) -> AddAddr:
+    return AddAddr(number, address, port, hmac=keys.add_addr_hmac(KEY_B, KEY_A, number, address, port))
+
+
+JOIN_A1_B0 = OpenSubflow(A1, B0, 80, 1, 0)
+JOIN_A1_B1 = OpenSubflow(A1, B1, 80, 1, 1)
+JOIN_A0_B1 = OpenSubflow(A0, B1, 80, 0, 1)
+
+
+def test_nothing_is_joined_before_the_connection_is_established() -> None:
+    """RFC 8684 §3.2: no MP_JOIN before the peer has shown both keys."""
+    core = control(established=False)
+    assert core.add_local_address(A1, "eth1", 0) == []
+    assert not core.join_context().accepts
+    assert core.handle_established(0) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    assert core.handle_established(0) == []
+    assert core.join_context().accepts
+
+
+def test_new_local_address_is_joined() -> None:
+    core = control()
+    assert core.add_local_address(A0, "eth0", 0) == []
+    assert core.add_local_address(A1, "eth1", 0) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    assert core.add_local_address(A1, "eth1", 0) == []
+
+
+def test_announced_address_is_echoed_and_joined() -> None:
+    """RFC 8684 §3.4.1."""
+    core = control()
+    echo, event, join = core.handle_option(0, announced(1, B1), 0)
+    assert isinstance(echo, SendOptions)
+    assert (echo.path_index, parse_options(echo.data)) == (0, (AddAddr(1, B1, echo=True),))
+    assert event == AddressAnnounced(TOKEN, B1, 1, 80)
+    assert join == StartJoin(TOKEN, JOIN_A0_B1)
+    assert core.handle_option(0, announced(1, B1), 1) == [echo]
+    assert core.handle_option(0, announced(2, bytes([127, 0, 0, 1])), 1) == []
+
+
+def test_server_announces_and_repeats() -> None:
+    """RFC 8684 §3.4.1."""
+    core = control(Role.SERVER)
+    (sent,) = core.add_local_address(A1, "eth1", 0)
+    assert isinstance(sent, SendOptions)
+    assert sent.path_index is None
+    when = core.poll_timeout()
+    assert when is not None
+    assert core.handle_timeout(when) == [sent]
+    core.handle_option(0, AddAddr(1, A1, echo=True), when)
+    assert core.poll_timeout() is None
+
+
+def test_failed_join_is_not_tried_again_until_announced_again() -> None:
+    """RFC 8684 §3.4.1, §3.9: no further attempt on that address and port, unless it is refreshed."""
+    core = control()
+    (*_, join) = core.handle_option(0, announced(1, B1), 0)
+    assert join == StartJoin(TOKEN, JOIN_A0_B1)
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A0_B1, "no answer"))
+    with pytest.raises(LocalProtocolError, match="failed"):
+        core.apply(JOIN_A0_B1, 0)
+    later = 5_000_000_000
+    assert core.handle_option(0, announced(1, B1), later)[-1] == join
+
+
+def test_new_local_address_clears_its_failures() -> None:
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "no answer"))
+    core.remove_local_address(A1, 0)
+    assert core.add_local_address(A1, "eth1", 0) == [StartJoin(TOKEN, JOIN_A1_B0)]
+
+
+def test_transient_refusal_may_be_tried_again() -> None:
+    """RFC 8684 §3.6, flag T."""
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "refused", transient=True))
+    assert core.apply(JOIN_A1_B0, 0) == [StartJoin(TOKEN, JOIN_A1_B0)]
+
+
+def test_peer_that_takes_no_joins_at_its_first_address_is_obeyed() -> None:
+    """RFC 8684 §3.1, flag C: MUST NOT open subflows toward this address and port."""
+    core = control(peer_no_join=True)
+    assert core.add_local_address(A1, "eth1", 0) == []
+    with pytest.raises(LocalProtocolError, match="flag C"):
+        core.apply(JOIN_A1_B0, 0)
+    effects = core.handle_option(0, announced(1, B1), 0)
+    assert [each for each in effects if isinstance(each, StartJoin)] == [
+        StartJoin(TOKEN, JOIN_A0_B1),
+        StartJoin(TOKEN, JOIN_A1_B1),
+    ]
+
+
+def test_number_of_subflows_is_bounded() -> None:
+    core = control(max_subflows=2)
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0))
+    effects = core.handle_option(0, announced(1, B1), 0)
+    assert [each for each in effects if isinstance(each, StartJoin)] == [StartJoin(TOKEN, JOIN_A0_B1)]
+    assert core.join_context().room == 1
+    assert core.view.room == 0
+    with pytest.raises(LocalProtocolError, match="max_subflows"):
+        core.apply(JOIN_A1_B1, 0)
+
+
+def test_lost_address_ends_its_subflows_and_is_withdrawn() -> None:
+    """RFC 8684 §3.4.2."""
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0))
+    close, sent = core.remove_local_address(A1, 0)
+    assert close == CloseSubflow(1, 0)
+    assert isinstance(sent, SendOptions)
+    assert parse_options(sent.data) == (RemoveAddr((1,)),)
+    assert core.remove_local_address(A1, 0) == []
+
+
+def test_peers_removal_closes_subflows() -> None:
+    """RFC 8684 §3.4.2: by id; unknown ids are ignored."""
+    core = control()
+    core.handle_option(0, announced(1, B1), 0)
+    core.handle_subflow_ready(1, ready(JOIN_A0_B1))
+    assert core.handle_option(0, RemoveAddr((9,)), 0) == []
+    assert core.handle_option(0, RemoveAddr((1,)), 0) == [CloseSubflow(1, 0), AddressRemoved(TOKEN, 1)]
+    assert core.handle_subflow_closed(1, 0) == []
+    assert core.view.remote_addresses == (RemoteAddress(B0, 0, 80),)
+
+
+def test_priority_in_both_directions() -> None:
+    """RFC 8684 §3.3.8: it concerns the subflow that carries it."""
+    core = control()
+    heard = core.handle_option(0, MpPrio(True), 0)
+    assert heard == [SetBackup(0, True, True), PriorityChanged(TOKEN, 0, True)]
+    sent, change = core.apply(SetPriority(0, True), 0)
+    assert isinstance(sent, SendOptions)
+    assert (sent.path_index, parse_options(sent.data)) == (0, (MpPrio(True),))
+    assert change == SetBackup(0, True, False)
+    assert core.view.subflows[0].backup
+
+
+def test_closed_subflow_frees_its_place() -> None:
+    core = control(max_subflows=1)
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0))
+    core.handle_option(0, announced(1, B1), 0)
+    assert core.handle_subflow_closed(1, 0, failed=True) == [StartJoin(TOKEN, JOIN_A0_B1)]
+    assert core.handle_subflow_closed(9, 0) == []
+
+
+def test_fallback_ends_all_of_it() -> None:
+    """RFC 8684 §3.7: no joins and no signalling after a fallback."""
+    core = control(Role.SERVER)
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_fallback()
+    assert core.poll_timeout() is None
+    assert not core.join_context().accepts
+    assert core.handle_option(0, announced(1, B1), 0) == []
+    assert core.remove_local_address(A1, 0) == []
+    with pytest.raises(LocalProtocolError):
+        core.apply(CloseSubflow(0), 0)
+
+
+class Unruly(PathManager):
+    """Asks for all that is forbidden."""
+
+    def on_established(self, view: ConnectionView) -> Sequence[Action]:
+        return [
+            CloseSubflow(7),
+            SetPriority(7, True),
+            OpenSubflow(A1, bytes(16), 80, 1, 0),
+            OpenSubflow(A1, B0, 80, 0, 0),
+            AdvertiseAddress(A1, 0),
+            WithdrawAddress(200),
+        ]
+
+
+def test_forbidden_actions_of_a_path_manager_are_left_out() -> None:
+    core = control(manager=Unruly(), established=False)
+    assert core.handle_established(0) == []
+
+
+def test_peers_join_is_noted() -> None:
+    core = control(Role.SERVER)
+    core.handle_subflow_ready(1, ready(OpenSubflow(A0, B1, 45000, 0, 3), initiator=False))
+    assert core.view.subflows[1].remote_port == 45000
+    assert core.handle_option(1, RemoveAddr((3,)), 0) == [CloseSubflow(1, 0), AddressRemoved(TOKEN, 3)]
+
+
+def test_other_options_and_unknown_paths_do_nothing() -> None:
+    core = control()
+    assert core.handle_option(0, Dss(data_ack=1), 0) == []
+    assert core.handle_option(5, MpPrio(True), 0) == []
