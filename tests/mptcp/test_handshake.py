@@ -209,6 +209,7 @@ def test_client_falls_back_on_mp_join_in_the_syn_ack() -> None:
     ],
 )
 def test_client_connections_that_stay_plain(settings: dict[str, Any], segment: Segment, reason: str) -> None:
+    """Among them both forms of Fast Open (RFC 7413 §4.1.1)."""
     run = bench(**settings)
     assert left(run.host(segment)) == reason
     assert len(run.negotiator) == 0
@@ -277,7 +278,7 @@ def test_simultaneous_open_falls_back() -> None:
 
 
 def test_window_scaling_needs_both_sides() -> None:
-    """RFC 7323 §2.2."""
+    """RFC 7323 §2.2; without an MSS option it is 536 (RFC 9293 §3.7.1)."""
     run = bench()
     run.host(client_syn())
     answer = incoming(SYN | ACK, 1, 0, (MpCapable(key_sender=PEER_KEY),))
@@ -286,6 +287,24 @@ def test_window_scaling_needs_both_sides() -> None:
     assert found.mss_remote == 536
     assert not found.sack
     assert not found.timestamps
+
+
+def test_window_shift_is_capped_at_14() -> None:
+    """RFC 7323 §2.3."""
+    run = bench()
+    run.host(client_syn())
+    answer = incoming(SYN | ACK, 1, 0, (WindowScale(15), MpCapable(key_sender=PEER_KEY)))
+    assert opened(run.network(answer)).wscale_remote == 14
+
+
+def test_missing_mss_of_ipv6_is_1220() -> None:
+    """RFC 9293 §3.7.1; 536 for IPv4 is tried above."""
+    six: dict[str, Any] = {"version": 6, "src": bytes(15) + b"\x05", "dst": bytes(15) + b"\x06"}
+    run = bench()
+    run.host(replace(client_syn(), **six))
+    back = {**six, "src": six["dst"], "dst": six["src"]}
+    answer = replace(incoming(SYN | ACK, 1, 0, (MpCapable(key_sender=PEER_KEY),)), **back)
+    assert opened(run.network(answer)).mss_remote == 1220
 
 
 # Server

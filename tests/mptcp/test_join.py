@@ -216,7 +216,7 @@ def test_refused_join_is_reset(settings: dict[str, Any]) -> None:
 
 
 def test_unknown_token_is_reset() -> None:
-    """RFC 8684 §3.2: MUST respond with a RST."""
+    """RFC 8684 §3.2: MUST respond with a RST, as RFC 9293 §3.10.7.1 shapes it."""
     b = responder()
     b.context = None
     syn = parsed(start(initiator()))
@@ -338,7 +338,7 @@ def drain(joins: Joins) -> tuple[list[int], list[JoinEffect]]:
 
 
 def test_unanswered_syn_is_repeated_and_given_up() -> None:
-    """RFC 6298 §5: the timer doubles."""
+    """RFC 6298 §2, §5: one second, doubled; timestamps go on (RFC 7323 §5.4, §7.1)."""
     a = initiator()
     syn = parsed(start(a))
     times, effects = drain(a.joins)

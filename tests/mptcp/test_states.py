@@ -109,6 +109,26 @@ def test_closed_subflow_stays_closed(events: list[SI]) -> None:
             assert (action is SA.DELETE) == (state is S.CLOSED)
 
 
+@pytest.mark.parametrize("state", [each for each in C if each is not C.CLOSED])
+def test_fastclose_ends_any_state(state: C) -> None:
+    """RFC 8684 §3.5."""
+    assert step_connection(state, CI.FASTCLOSE) == (CA.RESET_SUBFLOWS, C.CLOSED)
+
+
+def test_subflow_closes_as_tcp_does() -> None:
+    """RFC 9293 §3.3.2, Figure 5; §3.10.4 for a CLOSE before the handshake is through."""
+    state = S.ESTABLISHED
+    for event, expected in (
+        (SI.CLOSE, S.FIN_WAIT_1),
+        (SI.FIN_ACKED, S.FIN_WAIT_2),
+        (SI.FIN, S.TIME_WAIT),
+        (SI.TIMEOUT, S.CLOSED),
+    ):
+        _, state = step_subflow(state, event)
+        assert state is expected
+    assert step_subflow(S.SYN_SENT, SI.CLOSE) == (SA.DELETE, S.CLOSED)
+
+
 def test_initiator_of_a_join_waits_for_the_fourth_packet() -> None:
     """RFC 8684 §3.2: PRE_ESTABLISHED until the ACK of the third packet; a repeated SYN/ACK gets it again."""
     assert step_subflow(S.SYN_SENT, SI.SYN_ACK) == (SA.SEND_JOIN_ACK, S.PRE_ESTABLISHED)
