@@ -16,7 +16,9 @@ def run_command(command: Sequence[str], stdin: str | None = None) -> str:
     except FileNotFoundError as error:
         raise HostError(f"{name} is not installed") from error
     except subprocess.TimeoutExpired as error:
-        raise HostError(f"{name} did not end within {TIMEOUT_S} s; is another program changing rules?") from error
+        raise HostError(
+            f"{name} did not end within {TIMEOUT_S} s; is another program changing rules?"
+        ) from error
     if done.returncode != 0:
         lines = done.stderr.strip().splitlines() or [f"exit status {done.returncode}"]
         raise HostError(f"{' '.join(command)} failed: {lines[0]}")

@@ -1,9 +1,9 @@
-"""What this host offers mpcore and what it lacks, each with the command that mends it. Nothing stays changed."""
+"""What this host offers mpcore and what it lacks, each with the command that mends it; nothing is changed."""
 
 import importlib.metadata
 import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mpcore.config import Config
@@ -34,13 +34,22 @@ class Finding:
 
 def diagnose(config: Config) -> list[Finding]:
     """Return every finding, in the order in which things depend on each other."""
-    return [finding for check in CHECKS for finding in check(config)]
+    findings = [finding for check in CHECKS for finding in check(config)]
+    if findings[0].ok:
+        return findings
+    # without the capabilities, whatever else failed says nothing about the host
+    return [
+        finding if finding.ok or not finding.remedy else replace(finding, remedy=AS_ROOT)
+        for finding in findings
+    ]
 
 
 def check_capabilities(config: Config) -> Iterator[Finding]:
     """Look for the two capabilities that everything else needs."""
     status = read_text(Path("/proc/self/status"))
-    effective = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    effective = next(
+        (int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0
+    )
     missing = [name for name, bit in CAPABILITIES.items() if not effective >> bit & 1]
     if missing:
         yield Finding("capabilities", False, f"this process lacks {' and '.join(missing)}", AS_ROOT)
@@ -68,7 +77,8 @@ def check_queue(config: Config) -> Iterator[Finding]:
     except HostError as error:
         yield Finding("packet queue", False, str(error), "modprobe nfnetlink_queue")
         return
-    yield Finding("packet queue", True, "with " + (", ".join(name for name in wanted if wanted[name]) or "no flags"))
+    flags = ", ".join(name for name in wanted if wanted[name])
+    yield Finding("packet queue", True, f"with {flags or 'no flags'}")
 
 
 def check_rules(config: Config) -> Iterator[Finding]:
@@ -122,7 +132,8 @@ def check_policy_routing(config: Config) -> Iterator[Finding]:
     except (HostError, OSError):
         rules = []
     if rules:
-        yield Finding("policy routing", True, f"{len(rules)} rules" + ("" if config.routing.manage else ", not managed"))
+        managed = "" if config.routing.manage else ", not managed by mpcore"
+        yield Finding("policy routing", True, f"{len(rules)} IPv4 rules{managed}")
     else:
         remedy = "use a kernel with CONFIG_IP_MULTIPLE_TABLES: apt install linux-image-amd64"
         yield Finding("policy routing", False, "the kernel has no routing rules", remedy)
@@ -164,11 +175,13 @@ def check_reverse_path(config: Config) -> Iterator[Finding]:
     strict = sorted(
         path.parent.name
         for path in folder.glob("*/rp_filter")
-        if path.parent.name not in ("all", "default", "lo") and (everywhere or read_text(path).strip() == STRICT)
+        if path.parent.name not in ("all", "default", "lo")
+        and (everywhere or read_text(path).strip() == STRICT)
     )
     detail = f"strict on {', '.join(strict)}" if strict else "not strict"
     if strict and not config.routing.manage:
-        yield Finding("rp_filter", False, f"{detail}, and routing.manage is off", "sysctl -w net.ipv4.conf.all.rp_filter=2")
+        remedy = "sysctl -w net.ipv4.conf.all.rp_filter=2"
+        yield Finding("rp_filter", False, f"{detail}, and routing.manage is off", remedy)
     else:
         yield Finding("rp_filter", True, detail)
 

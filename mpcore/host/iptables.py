@@ -1,7 +1,7 @@
 """Rules by iptables and ip6tables, of whichever kind is installed, through `iptables-restore --noflush`.
 
-Each family gets chains of its own and one jump to each. Taking them back deletes exactly these and never a base chain:
-deleting one makes the kernel drop every packet that waits in any queue.
+Each family gets chains of its own and one jump to each. Taking them back deletes exactly these and never a
+base chain: deleting one makes the kernel drop every packet that waits in any queue.
 """
 
 import os
@@ -10,8 +10,8 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from mpcore.config import ExcludeRule
 from mpcore.host.command import run_command, succeeds
-from mpcore.host.exclude import Exclusion
 
 CHAIN_PREFIX = "MPCORE-"
 PROBE_CHAIN = "MPCORE-PROBE"
@@ -30,7 +30,7 @@ class RuleSettings:
     mark_seen: int
     mark_leave: int
     loopback: bool
-    exclusions: tuple[Exclusion, ...]
+    exclusions: tuple[ExcludeRule, ...]
 
 
 class Iptables:
@@ -52,7 +52,9 @@ class Iptables:
             return False
         fill = [f"*{table}", f":{PROBE_CHAIN} - [0:0]", f"-A {PROBE_CHAIN} {rule}", "COMMIT"]
         accepted = succeeds(restore(self.tool), script(fill))
-        succeeds(restore(self.tool), script([f"*{table}", f"-F {PROBE_CHAIN}", f"-X {PROBE_CHAIN}", "COMMIT"]))
+        succeeds(
+            restore(self.tool), script([f"*{table}", f"-F {PROBE_CHAIN}", f"-X {PROBE_CHAIN}", "COMMIT"])
+        )
         return accepted
 
     def install(self, settings: RuleSettings) -> None:
@@ -112,8 +114,8 @@ def chain_rules(
 ) -> Iterator[str]:
     """Yield the rules of one direction, in order.
 
-    A packet that a verdict let go carries the mark, so that it never comes twice, even when somebody's new hook makes
-    the kernel start over with it.
+    A packet that a verdict let go carries the mark, so that it never comes twice, even when somebody's new
+    hook makes the kernel start over with it.
     """
     seen, leave = f"{settings.mark_seen:#x}", f"{settings.mark_leave:#x}"
     if connmark:
@@ -123,19 +125,24 @@ def chain_rules(
     if not settings.loopback:
         yield f"{device} lo -j RETURN"
     for exclusion in settings.exclusions:
-        if exclusion.covers(version):
+        if exclusion.network is None or exclusion.network.version == version:
             yield from exclusion_rules(exclusion, remote)
     yield f"-p tcp -j NFQUEUE --queue-num {settings.queue} --queue-bypass"
 
 
-def exclusion_rules(exclusion: Exclusion, remote: str) -> Iterator[str]:
-    """Yield the rules that keep excluded traffic out of the queue."""
-    address = "" if exclusion.network is None else f"{remote} {exclusion.network} "
-    if exclusion.port is None:
-        yield f"{address}-j RETURN"
-        return
-    for side in ("--sport", "--dport"):
-        yield f"{address}-p tcp {side} {exclusion.port} -j RETURN"
+def exclusion_rules(exclusion: ExcludeRule, remote: str) -> Iterator[str]:
+    """Yield the rules that keep excluded traffic out of the queue; `remote` is -s or -d.
+
+    With a network, the port is the remote one; alone, it is that of either side.
+    """
+    if exclusion.network is None:
+        yield f"-p tcp --sport {exclusion.port} -j RETURN"
+        yield f"-p tcp --dport {exclusion.port} -j RETURN"
+    elif exclusion.port is None:
+        yield f"{remote} {exclusion.network} -j RETURN"
+    else:
+        side = "--sport" if remote == "-s" else "--dport"
+        yield f"{remote} {exclusion.network} -p tcp {side} {exclusion.port} -j RETURN"
 
 
 def raw_lines(settings: RuleSettings) -> list[str]:
@@ -154,7 +161,7 @@ def raw_lines(settings: RuleSettings) -> list[str]:
 
 
 def removal_lines(saved: str) -> list[str]:
-    """Return the script that deletes our jumps and chains from what iptables-save printed; empty if there are none."""
+    """Return the script that deletes our jumps and chains out of what iptables-save printed, if any."""
     lines: list[str] = []
     for table, body in re.findall(r"^\*(\S+)\n(.*?)^COMMIT$", saved, re.MULTILINE | re.DOTALL):
         chains = re.findall(rf"^:({CHAIN_PREFIX}\S+)", body, re.MULTILINE)

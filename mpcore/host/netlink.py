@@ -82,8 +82,8 @@ class Link:
 class AddressMonitor:
     """The usable global addresses of this network namespace, kept up to date by `read_events`.
 
-    Usable: on an interface that is up, has carrier, is not loopback and not in `exclude_interfaces`; not link-local,
-    tentative, duplicate or deprecated. Raises HostError when the kernel cannot be asked.
+    Usable: on an interface that is up, has carrier, is not loopback and not in `exclude_interfaces`; not
+    link-local, tentative, duplicate or deprecated. Raises HostError when the kernel cannot be asked.
     """
 
     def __init__(self, *, exclude_interfaces: Collection[str] = ()) -> None:
@@ -111,8 +111,8 @@ class AddressMonitor:
     def read_events(self) -> list[NetworkEvent]:
         """Return what changed since the last call, without waiting. Raises HostError.
 
-        Only differences count: an address that came and went in between is not reported. When the kernel lost events,
-        everything is read afresh.
+        Only differences count: an address that came and went in between is not reported. When the kernel lost
+        events, everything is read afresh.
         """
         try:
             for message in self._socket.events():
@@ -160,7 +160,8 @@ class AddressMonitor:
             self._found.pop((index, address), None)
         elif len(address) in (4, 16):
             wide = attributes.get(IFA_FLAGS, b"")
-            self._found[index, address] = (prefix_length, struct.unpack("=I", wide)[0] if len(wide) == 4 else flags)
+            flags = struct.unpack("=I", wide)[0] if len(wide) == 4 else flags
+            self._found[index, address] = (prefix_length, flags)
 
     def _changes(self) -> list[NetworkEvent]:
         """Compare what is usable now with what was, and remember it: what went first, then what came."""

@@ -1,4 +1,4 @@
-"""Messages of the kernel's packet queue: nfnetlink_queue(7) over netlink, as in <linux/netfilter/nfnetlink_queue.h>."""
+"""Messages of the kernel's packet queue, as in <linux/netfilter/nfnetlink_queue.h>."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
@@ -39,13 +39,14 @@ cdef struct verdict_t:
     uint32_t payload_size  # 0: unchanged; at most VERDICT_PAYLOAD_MAX
 
 
-# Reads one message at `data`, which is aligned to four. Returns the bytes it takes up (aligned, at most `size`),
-# or 0 when not even a header with a sane length is there: the rest of the datagram is then lost.
+# Reads one message at `data`. Returns the bytes it takes up (aligned to four, at most `size`), or 0 when not
+# even a header with a sane length is there: the rest of the datagram is then lost.
 cdef uint32_t message_parse(uint8_t *data, uint32_t size, message_t *out, packet_t *packet) noexcept nogil
-# Writes everything of a verdict message but its payload, which follows, padded to four; returns the bytes written.
+# Writes all of a verdict message but its payload, which follows, padded to four; returns the bytes written.
 cdef uint32_t verdict_emit(uint8_t *out, const verdict_t *verdict) noexcept nogil
-# Writes CONFIG_SIZE bytes: copy mode and range, queue length, and the flags, once, with their mask; asks for an answer.
-cdef uint32_t config_emit(uint8_t *out, uint16_t queue, uint32_t seq, uint32_t copy_range, uint32_t max_length,
-                          uint32_t flags) noexcept nogil
+# Writes copy mode and range, queue length, and the flags, once, with their mask; asks for an answer. Returns
+# the bytes written, at most CONFIG_SIZE.
+cdef uint32_t config_emit(uint8_t *out, uint16_t queue, uint32_t seq, uint32_t copy_range,
+                          uint32_t max_length, uint32_t flags) noexcept nogil
 # Writes the command that takes the queue down; no answer is asked for. Returns the bytes written.
 cdef uint32_t unbind_emit(uint8_t *out, uint16_t queue) noexcept nogil

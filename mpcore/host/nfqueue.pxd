@@ -31,14 +31,14 @@ cdef class PacketQueue:
 
     # Fills up to `capacity` packets without waiting; returns how many (0: none now), or a negative errno.
     cdef int recv_batch(self, packet_t *packets, int capacity) noexcept nogil
-    # Settles every packet but those on VERDICT_HOLD; give packets back in the order received. 0 or a negative errno.
+    # Settles every packet but those on VERDICT_HOLD, in the order received. 0 or a negative errno.
     cdef int send_verdicts(self, packet_t *packets, int count) noexcept nogil
     # Settles packets that were on VERDICT_HOLD, in any order. 0 or a negative errno.
     cdef int release(self, packet_t *packets, int count) noexcept nogil
 
 
 cdef class NetlinkQueue(PacketQueue):
-    cdef object library            # netfilterqueue.NetfilterQueue: owner of the socket; None for a foreign one
+    cdef object library            # the NetfilterQueue that bound the queue; None for a foreign socket
     cdef readonly uint16_t number
     cdef int slots                 # datagrams read by one system call
     cdef uint8_t *slab             # slots * SLOT_SIZE bytes; owner: this object

@@ -1,15 +1,15 @@
-"""Rules by native nft, for kernels where iptables has no NFQUEUE target: one table, `inet mpcore`, both IP versions.
+"""Rules by native nft, for kernels where iptables has no NFQUEUE target: one table for both IP versions.
 
-Taking the rules back empties the chains and leaves them: deleting a base chain makes the kernel drop every packet that
-waits in any queue.
+Taking the rules back empties the chains and leaves them: deleting a base chain makes the kernel drop every
+packet that waits in any queue.
 """
 
 import re
 import shutil
 from collections.abc import Iterator
 
+from mpcore.config import ExcludeRule
 from mpcore.host.command import run_command, succeeds
-from mpcore.host.exclude import Exclusion
 from mpcore.host.iptables import RuleSettings
 
 TABLE = "inet mpcore"
@@ -28,7 +28,8 @@ class Nft:
         if shutil.which("nft") is None:
             return False
         return succeeds(
-            ["nft", "-c", "-f", "-"], "".join([*table_lines(), f"add rule {TABLE} out queue num {queue} bypass\n"])
+            ["nft", "-c", "-f", "-"],
+            "".join([*table_lines(), f"add rule {TABLE} out queue num {queue} bypass\n"]),
         )
 
     def install(self, settings: RuleSettings) -> None:
@@ -36,7 +37,8 @@ class Nft:
         lines = [*table_lines(), *flush_lines(CHAINS)]
         for chain, device, remote in (("out", "oifname", "daddr"), ("in", "iifname", "saddr")):
             lines += [f"add rule {TABLE} {chain} {rule}\n" for rule in chain_rules(settings, device, remote)]
-        lines.append(f'add rule {TABLE} raw oifname "lo" meta l4proto tcp {has_mark("meta", settings.mark_seen)} notrack\n')
+        seen = has_mark("meta", settings.mark_seen)
+        lines.append(f'add rule {TABLE} raw oifname "lo" meta l4proto tcp {seen} notrack\n')
         run_command(["nft", "-f", "-"], "".join(lines))
 
     def remove(self) -> None:
@@ -77,13 +79,12 @@ def chain_rules(settings: RuleSettings, device: str, remote: str) -> Iterator[st
     yield f"queue num {settings.queue} bypass"
 
 
-def exclusion_rules(exclusion: Exclusion, remote: str) -> Iterator[str]:
-    """Yield the rules that keep excluded traffic out of the queue."""
-    address = ""
-    if exclusion.network is not None:
-        address = f"{'ip' if exclusion.network.version == 4 else 'ip6'} {remote} {exclusion.network} "
-    if exclusion.port is None:
-        yield f"{address}return"
+def exclusion_rules(exclusion: ExcludeRule, remote: str) -> Iterator[str]:
+    """Yield the rules that keep excluded traffic out of the queue; `remote` is saddr or daddr."""
+    if exclusion.network is None:
+        yield f"tcp sport {exclusion.port} return"
+        yield f"tcp dport {exclusion.port} return"
         return
-    for side in ("sport", "dport"):
-        yield f"{address}tcp {side} {exclusion.port} return"
+    address = f"{'ip' if exclusion.network.version == 4 else 'ip6'} {remote} {exclusion.network}"
+    port = "" if exclusion.port is None else f" tcp {remote[0]}port {exclusion.port}"
+    yield f"{address}{port} return"

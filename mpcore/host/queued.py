@@ -1,17 +1,7 @@
 """A packet of a queue as Python sees it, in tests and tools; the driver works on `packet_t` alone."""
 
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
-
-
-class QueueVerdict(IntEnum):
-    """What becomes of a queued packet; the numbers are those of `mpcore/store/packet.pxd`."""
-
-    PASS = 0
-    REWRITE = 1
-    HOLD = 2
-    DROP = 3
-    LEAVE = 5
+from enum import IntFlag
 
 
 class PacketFlag(IntFlag):

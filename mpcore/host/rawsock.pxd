@@ -1,4 +1,4 @@
-"""Raw sockets that send whole IP packets: to local sockets over lo, and to the network from one local address."""
+"""Raw sockets that send whole IP packets: to local sockets over lo, to the network from one local address."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 

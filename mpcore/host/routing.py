@@ -1,7 +1,7 @@
 """Source-address routing: what leaves with an address leaves through that address's interface.
 
-Each address gets a table with the main table's routes of its interface and a rule `from ADDRESS lookup TABLE`. All of them carry
-a protocol number of our own, by which leftovers of a killed daemon are known.
+Each address gets a table with the main table's routes of its interface and a rule `from ADDRESS lookup
+TABLE`. All of them carry a protocol number of our own, by which leftovers of a killed daemon are known.
 """
 
 import errno
@@ -35,7 +35,8 @@ FR_ACT_TO_TBL = 1
 RTM_F_CLONED = 0x200
 RTNH_F_ONLINK = 0x4
 
-# rtmsg and fib_rule_hdr have the same layout: family, prefix lengths, tos, table, (protocol, scope, type | -, -, action), flags
+# rtmsg: family, prefix lengths of destination and source, tos, table, protocol, scope, type, flags;
+# fib_rule_hdr has the same layout, with its action in place of the type
 HEADER = struct.Struct("=8BI")
 NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop
 RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_MULTIPATH = 1, 4, 5, 6, 8, 9
@@ -113,15 +114,19 @@ class SourceRouting:
         self._numbers: dict[bytes, int] = {}  # address -> offset of its table
 
     def apply(self, addresses: Collection[LocalAddress]) -> None:
-        """Make rules and tables fit the addresses and today's main table; may be called at any time. Raises HostError."""
+        """Make rules and tables fit the addresses and the main table as they are now. Raises HostError."""
         if not self._config.manage:
             return
         wanted = [local for local in addresses if needs_rule(local, addresses)]
         self._assign([local.address for local in wanted])
         with RouteSocket() as kernel:
-            main = [route for family in FAMILIES.values() for route in routes(kernel, family) if is_main(route)]
+            main = [
+                route for family in FAMILIES.values() for route in routes(kernel, family) if is_main(route)
+            ]
             wanted_rules = {self._rule(local) for local in wanted}
-            reconcile(kernel, wanted_rules, {route for local in wanted for route in self._routes(local, main)})
+            reconcile(
+                kernel, wanted_rules, {route for local in wanted for route in self._routes(local, main)}
+            )
 
     def remove(self) -> None:
         """Take every rule and table back. Raises HostError."""
@@ -267,5 +272,6 @@ def change(kernel: RouteSocket, kind: int, body: bytes, flags: int = 0) -> None:
         if error.errno == errno.EEXIST or (kind in (RTM_DELROUTE, RTM_DELRULE) and error.errno in GONE):
             return
         raise HostError(
-            f"source routing cannot be set up: {error}; run as root, or do it yourself and set routing.manage=false"
+            f"source routing cannot be set up: {error}; run as root, or set routing.manage=false and make "
+            "the rules with ip rule"
         ) from error

@@ -1,7 +1,7 @@
 """The few rtnetlink(7) messages that mpcore speaks: requests, dumps and attributes, over one socket.
 
-Lengths and headers are in host byte order. A dumped message can be sent back as a request, which is how routes are copied
-and removed.
+All numbers are in host byte order. The kernel is spoken to directly: these messages are few, and the daemon
+needs a descriptor to wait on and no other event loop beside its own.
 """
 
 import errno
@@ -71,7 +71,10 @@ def parse_messages(data: bytes) -> Iterator[Message]:
 
 
 class RouteSocket:
-    """An rtnetlink socket in this process's network namespace; `groups` is the mask of RTMGRP_ events. Raises HostError."""
+    """An rtnetlink socket in this process's network namespace. Raises HostError.
+
+    `groups` is the mask of the RTMGRP_ events that `events` returns.
+    """
 
     def __init__(self, groups: int = 0) -> None:
         try:
@@ -80,7 +83,7 @@ class RouteSocket:
             )
             self._socket.bind((0, groups))
         except OSError as error:
-            raise HostError(f"no rtnetlink socket: {error}") from error
+            raise HostError(f"no rtnetlink socket: {error}; allow AF_NETLINK to this process") from error
         # not settimeout(), with which Python waits in spite of MSG_DONTWAIT
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("@ll", TIMEOUT_S, 0))
         self._seq = 0

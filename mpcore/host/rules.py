@@ -2,7 +2,6 @@
 
 from mpcore.config import Config
 from mpcore.errors import HostError
-from mpcore.host.exclude import parse_exclusion
 from mpcore.host.iptables import Iptables, RuleSettings
 from mpcore.host.nft import Nft
 
@@ -10,25 +9,25 @@ Backend = Iptables | Nft
 
 
 def rule_settings(config: Config) -> RuleSettings:
-    """Return what the rules need of the configuration. Raises ConfigError."""
+    """Return what the rules need of the configuration."""
     return RuleSettings(
         queue=config.queue.number,
         mark_seen=config.routing.mark_seen,
         mark_leave=config.routing.mark_leave,
         loopback=config.mptcp.loopback,
-        exclusions=tuple(parse_exclusion(text) for text in config.mptcp.exclude),
+        exclusions=config.mptcp.exclude,
     )
 
 
 class Rules:
-    """The rules of one daemon; `install` and `remove` may be called again and again. Raises ConfigError."""
+    """The rules of one daemon; `install` and `remove` may be called again and again."""
 
     def __init__(self, config: Config) -> None:
         self.settings = rule_settings(config)
         self.installed: tuple[Backend, ...] = ()
 
     def install(self) -> None:
-        """Replace what an earlier run left by the rules of this one. Raises HostError, and then nothing stays."""
+        """Put the rules in, in place of what an earlier run left: all, or none and HostError."""
         backends = self.probe()
         self.clean_leftovers()
         self.installed = backends
@@ -51,7 +50,7 @@ class Rules:
             backend.remove()
 
     def probe(self) -> tuple[Backend, ...]:
-        """Return the backends to use: iptables for each IP version that has it, or else nft. Raises HostError."""
+        """Return the backends to use: iptables for each IP version that has it, or nft. Raises HostError."""
         tables = tuple(table for table in (Iptables(4), Iptables(6)) if table.available(self.settings.queue))
         if tables:
             return tables
@@ -59,6 +58,6 @@ class Rules:
         if nft.available(self.settings.queue):
             return (nft,)
         raise HostError(
-            "no rule can send packets to a queue here: neither iptables -j NFQUEUE nor nft queue works; run as root, "
-            "install iptables, and see that the kernel has CONFIG_NETFILTER_XT_TARGET_NFQUEUE"
+            "no rule can send packets to a queue here: neither iptables -j NFQUEUE nor nft queue works; run "
+            "as root, install iptables, and see that the kernel has CONFIG_NETFILTER_XT_TARGET_NFQUEUE"
         )

@@ -10,7 +10,7 @@ cdef class SimpleQueue(PacketQueue):
     cdef object library            # netfilterqueue.NetfilterQueue
     cdef object reader             # bounds how many packets one call of the library handles
     cdef list arrived              # packets that the callback met, not yet handed out
-    cdef dict waiting              # handed out and not settled, by packet id; the kernel's queue length bounds it
+    cdef dict waiting              # handed out, not settled, by packet id; max_length bounds it
     cdef readonly uint16_t number
     cdef int slots
     cdef uint8_t *slab             # slots * SIMPLE_SLOT bytes; owner: this object

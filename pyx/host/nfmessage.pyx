@@ -1,12 +1,14 @@
 """Parse and emit the messages of the kernel's packet queue.
 
-Netlink's own fields are in host byte order, nfnetlink_queue's values in network byte order; every message and attribute
-is padded to four bytes.
+Netlink's own fields are in host byte order, nfnetlink_queue's values in network byte order; every message and
+attribute is padded to four bytes.
 """
 
 from libc.string cimport memcpy, memset
 
-from mpcore.store.packet cimport FROM_HOST, FROM_NETWORK, PACKET_CHECKSUM_NOT_READY, PACKET_TRUNCATED, VERDICT_PASS
+from mpcore.store.packet cimport (
+    FROM_HOST, FROM_NETWORK, PACKET_CHECKSUM_NOT_READY, PACKET_TRUNCATED, VERDICT_PASS,
+)
 from mpcore.wire.bits cimport load32, store16, store32
 
 
@@ -98,8 +100,9 @@ cdef void status_parse(const uint8_t *data, uint32_t size, message_t *out) noexc
 
 
 cdef bint packet_parse(uint8_t *data, uint32_t size, packet_t *packet) noexcept nogil:
-    """Walk the attributes; False when one overruns the message, or when the packet's id or bytes are not there."""
+    """Walk the attributes; False when one overruns the message, or without the packet's id or bytes."""
     cdef uint32_t length
+    cdef uint8_t *value
     memset(packet, 0, sizeof(packet_t))
     packet.verdict = VERDICT_PASS
     packet.hook = 255
@@ -107,7 +110,8 @@ cdef bint packet_parse(uint8_t *data, uint32_t size, packet_t *packet) noexcept 
         length = native16(data)
         if length < ATTRIBUTE_SIZE or length > size:
             return False
-        attribute_parse(native16(data + 2) & TYPE_MASK, data + ATTRIBUTE_SIZE, length - ATTRIBUTE_SIZE, packet)
+        value = data + ATTRIBUTE_SIZE
+        attribute_parse(native16(data + 2) & TYPE_MASK, value, length - ATTRIBUTE_SIZE, packet)
         length = min(align4(length), size)
         data += length
         size -= length
@@ -157,6 +161,7 @@ cdef uint32_t put_value32(uint8_t *out, uint16_t kind, uint32_t value) noexcept 
 
 cdef uint32_t verdict_emit(uint8_t *out, const verdict_t *verdict) noexcept nogil:
     cdef uint32_t size = HEADER_SIZE + FAMILY_SIZE
+    cdef uint16_t kind = QUEUE_VERDICT_BATCH if verdict.batch else QUEUE_VERDICT
     put_attribute(out + size, NFQA_VERDICT_HDR, 8)
     store32(out + size + ATTRIBUTE_SIZE, verdict.code)
     store32(out + size + ATTRIBUTE_SIZE + 4, verdict.id)
@@ -166,13 +171,12 @@ cdef uint32_t verdict_emit(uint8_t *out, const verdict_t *verdict) noexcept nogi
     if verdict.payload_size:
         put_attribute(out + size, NFQA_PAYLOAD, <uint16_t>verdict.payload_size)
         size += ATTRIBUTE_SIZE
-    put_header(out, align4(size + verdict.payload_size), QUEUE_VERDICT_BATCH if verdict.batch else QUEUE_VERDICT,
-               NLM_F_REQUEST, 0, verdict.queue)
+    put_header(out, align4(size + verdict.payload_size), kind, NLM_F_REQUEST, 0, verdict.queue)
     return size
 
 
-cdef uint32_t config_emit(uint8_t *out, uint16_t queue, uint32_t seq, uint32_t copy_range, uint32_t max_length,
-                          uint32_t flags) noexcept nogil:
+cdef uint32_t config_emit(uint8_t *out, uint16_t queue, uint32_t seq, uint32_t copy_range,
+                          uint32_t max_length, uint32_t flags) noexcept nogil:
     cdef uint32_t size = HEADER_SIZE + FAMILY_SIZE
     memset(out, 0, CONFIG_SIZE)
     put_attribute(out + size, NFQA_CFG_PARAMS, 5)

@@ -1,8 +1,8 @@
 """The kernel's packet queue without the GIL: many packets a system call in, many verdicts a system call out.
 
-The package netfilterqueue opens and binds the queue; from then on its socket is driven here, since the package can
-set no flags, reads 4 kB at most and handles one packet a call. With the GSO flag a bulk flow arrives in packets of up
-to 64 kB.
+The package netfilterqueue opens and binds the queue; from then on its socket is driven here, since the
+package can set no flags, reads 4 kB at most and handles one packet a call. With the GSO flag a bulk flow
+arrives in packets of up to 64 kB.
 """
 
 import errno
@@ -14,8 +14,9 @@ from libc.errno cimport EAGAIN, EINTR, ENOBUFS, ENOENT, errno as c_errno
 from libc.stdlib cimport calloc, free
 from libc.string cimport memmove, memset
 
+from mpcore.actions import VerdictKind
 from mpcore.errors import HostError
-from mpcore.host.queued import PacketFlag, QueuedPacket, QueueVerdict
+from mpcore.host.queued import PacketFlag, QueuedPacket
 
 cimport cython
 
@@ -62,8 +63,8 @@ cdef bint ascending(const packet_t *packets, int count) noexcept nogil:
 cdef class PacketQueue:
     """A queue of packets that wait in the kernel for a verdict; the base of every backend.
 
-    Thread-safety: one thread uses a queue. Every packet that is let go carries `mark_seen`, so that it is not queued
-    twice.
+    Thread-safety: one thread uses a queue. Every packet that is let go carries `mark_seen`, so that it is not
+    queued twice.
     """
 
     def __cinit__(self, *args, **options):
@@ -83,7 +84,7 @@ cdef class PacketQueue:
         return self.descriptor
 
     def close(self):
-        """Give the queue back to the kernel, which drops what still waits in it; a second call does nothing."""
+        """Give the queue back to the kernel, which drops what waits in it; a second call does nothing."""
         self.descriptor = -1
 
     def __enter__(self):
@@ -111,7 +112,7 @@ cdef class PacketQueue:
         }
 
     def recv(self, int timeout_ms=0):
-        """Return the packets that wait now, at most 64; wait up to `timeout_ms` for the first. Raises OSError."""
+        """Return the packets that wait, at most 64; wait `timeout_ms` for the first. Raises OSError."""
         cdef packet_t[RECV_LIMIT] batch
         cdef int count, i
         if timeout_ms:
@@ -127,7 +128,10 @@ cdef class PacketQueue:
         self.verdicts([(packet, kind, data)])
 
     def verdicts(self, decisions, *, bint held=False):
-        """Settle packets, each (packet, verdict, new bytes or None); `held`: they were on HOLD. Raises OSError."""
+        """Settle packets, each (packet, verdict, new bytes or None); `held`: they were on HOLD.
+
+        Raises OSError.
+        """
         cdef int count = len(decisions), status
         cdef packet_t *batch = <packet_t *>calloc(count + 1, sizeof(packet_t))
         if batch == NULL:
@@ -161,7 +165,7 @@ cdef int fill_packet(packet_t *out, object packet, object kind, bytes data) exce
     out.id = packet.id
     out.mark = packet.mark
     out.hook = packet.hook
-    out.verdict = QueueVerdict(kind)
+    out.verdict = VerdictKind(kind)
     out.data = <uint8_t *><char *>data
     out.size = <uint32_t>len(data)
     return 0
@@ -171,10 +175,10 @@ cdef int fill_packet(packet_t *out, object packet, object kind, bytes data) exce
 cdef class NetlinkQueue(PacketQueue):
     """The kernel's queue `number`, driven by raw netlink.
 
-    `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full queue lets
-    packets through instead of dropping them; `slots`: datagrams a system call. `descriptor` takes over the socket of
-    a queue that is configured already (it is duplicated), for instance one kept across a restart. Raises HostError
-    when the queue cannot be had.
+    `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full
+    queue lets packets through instead of dropping them; `slots`: datagrams a system call. `descriptor` takes
+    over the socket of a queue that is configured already (it is duplicated), for instance one kept across a
+    restart. Raises HostError when the queue cannot be had.
     """
 
     def __cinit__(self, uint16_t number, *, uint32_t max_length=8192, bint gso=True, bint fail_open=True,
@@ -212,7 +216,7 @@ cdef class NetlinkQueue(PacketQueue):
         free(self.parts)
 
     def close(self):
-        """Give the queue back to the kernel, which drops what still waits in it; a second call does nothing."""
+        """Give the queue back to the kernel, which drops what waits in it; a second call does nothing."""
         if self.descriptor < 0:
             return
         if self.library is not None:
@@ -247,13 +251,13 @@ cdef class NetlinkQueue(PacketQueue):
                 break
         if self.config_status:
             raise HostError(
-                f"the kernel refused the settings of queue {self.number}: {os.strerror(-self.config_status)}; "
-                "try --set queue.gso=false"
+                f"the kernel refused the settings of queue {self.number} "
+                f"({os.strerror(-self.config_status)}); try --set queue.gso=false"
             )
         return 0
 
     cdef int unbind(self) except -1:
-        """Take the queue down and read what was on its way, so that the library's farewell meets no packet."""
+        """Take the queue down and read what was on its way: the library's farewell is to meet no packet."""
         cdef uint8_t[CONFIG_SIZE] message
         cdef packet_t[RECV_LIMIT] batch
         os.write(self.descriptor, message[:unbind_emit(message, self.number)])
@@ -275,7 +279,8 @@ cdef class NetlinkQueue(PacketQueue):
 
     cdef int receive(self, int capacity) noexcept nogil:
         """Read datagrams into the slots; returns how many, 0 for none now, or a negative errno."""
-        cdef int count = recvmmsg(self.descriptor, self.messages, min(capacity, self.slots), MSG_DONTWAIT, NULL)
+        cdef int most = min(capacity, self.slots)
+        cdef int count = recvmmsg(self.descriptor, self.messages, most, MSG_DONTWAIT, NULL)
         if count < 0:
             if c_errno == ENOBUFS:
                 self.counters.overruns += 1
@@ -335,10 +340,11 @@ cdef class NetlinkQueue(PacketQueue):
     cdef int settle(self, packet_t *packets, int count, bint ordered) noexcept nogil:
         """Send verdicts, runs of equal ones as one batch message.
 
-        A batch settles every waiting packet up to its id, so it is used only while that is exactly the run: everything
-        handed out is settled by this call, in rising order, and nothing is on hold.
+        A batch settles every waiting packet up to its id, so it is used only while that is exactly the run:
+        everything handed out is settled by this call, in rising order, and nothing is on hold.
         """
-        cdef bint batch = ordered and self.held == 0 and self.outstanding == count and ascending(packets, count)
+        cdef bint complete = self.held == 0 and self.outstanding == count
+        cdef bint batch = ordered and complete and ascending(packets, count)
         cdef verdict_t verdict
         cdef int i = 0, run, status = 0, sent
         self.outstanding -= count
@@ -419,7 +425,7 @@ cdef class NetlinkQueue(PacketQueue):
         self.pending_bytes += size
 
     cdef int flush(self) noexcept nogil:
-        """Send the messages under construction; 0, or a negative errno and their packets stay in the kernel."""
+        """Send the messages under construction; on a negative errno their packets stay in the kernel."""
         cdef msghdr message
         cdef ssize_t sent = 0
         if self.part_count == 0:
@@ -455,8 +461,9 @@ cdef object bound_queue(uint16_t number, uint32_t max_length):
         queue.bind(number, _accept, max_len=max_length)
     except OSError as error:
         raise HostError(
-            f"queue {number} cannot be opened ({error}); run as root, and see /proc/net/netfilter/nfnetlink_queue "
-            "whether another program holds it (choose another with --set queue.number=N)"
+            f"queue {number} cannot be opened ({error}); run as root, and see "
+            "/proc/net/netfilter/nfnetlink_queue whether another program holds it (choose another with "
+            "--set queue.number=N)"
         ) from error
     return queue
 
@@ -480,5 +487,5 @@ cdef object enlarge_buffers(int descriptor, bint netlink):
         # netlink refuses a message longer than sk_sndbuf - 32
         limit = min(sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) - 32, SEND_MAX)
     if limit < VERDICT_PAYLOAD_MAX + VERDICT_HEAD_MAX:
-        raise HostError(f"the queue's send buffer holds only {limit} bytes; run as root, or raise net.core.wmem_max")
+        raise HostError(f"the queue's send buffer holds only {limit} bytes; raise net.core.wmem_max")
     return limit

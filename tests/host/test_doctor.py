@@ -1,0 +1,68 @@
+"""The doctor: sound on this host, and a remedy for whatever is missing."""
+
+import pytest
+
+from mpcore.config import load_config
+from mpcore.errors import HostError
+from mpcore.host import doctor
+from mpcore.host.doctor import Finding, diagnose
+from mpcore.host.iptables import Iptables
+from mpcore.host.nft import Nft
+from tests.host.namespace import drop_privileges, in_namespace, run
+from tests.host.uplinks import add_uplink
+
+
+def findings(*settings: str) -> dict[str, Finding]:
+    return {finding.name: finding for finding in diagnose(load_config(None, settings))}
+
+
+@in_namespace
+def test_a_host_with_two_uplinks_lacks_nothing_and_nothing_changes() -> None:
+    add_uplink(1)
+    add_uplink(2)
+    run("iptables", "-w", "-t", "mangle", "-S")
+    run("iptables", "-w", "-t", "raw", "-S")
+    before = run("iptables-save", "-t", "mangle").splitlines()[1:-1], run("ip", "rule")
+    found = findings()
+    assert [finding for finding in found.values() if not finding.ok] == []
+    assert "up1, up2" in found["addresses"].detail
+    assert "super-packets, fail-open" in found["packet queue"].detail
+    assert (run("iptables-save", "-t", "mangle").splitlines()[1:-1], run("ip", "rule")) == before
+    assert run("cat", "/proc/net/netfilter/nfnetlink_queue") == ""
+
+
+@in_namespace
+def test_each_failure_names_its_remedy() -> None:
+    add_uplink(1)
+    run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+
+    def refuse(*arguments: object, **options: object) -> object:
+        raise HostError("not today")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Iptables, "accepts", lambda *arguments: False)
+        patch.setattr(Nft, "available", lambda *arguments: False)
+        for name in ("NetlinkQueue", "RawSender", "RouteSocket"):
+            patch.setattr(doctor, name, refuse)
+        found = findings("routing.manage=false")
+    failed = {name: finding.remedy for name, finding in found.items() if not finding.ok}
+    assert failed.pop("raw socket IPv4") == doctor.AS_ROOT
+    assert {name: remedy.split()[0] for name, remedy in failed.items()} == {
+        "packet queue": "modprobe",
+        "queue rule IPv4": "apt",
+        "queue rule IPv6": "apt",
+        "connection marks": "modprobe",
+        "raw socket IPv6": "sysctl",
+        "policy routing": "use",
+        "addresses": "connect",
+        "rp_filter": "sysctl",
+    }
+    assert all(not finding.remedy for finding in found.values() if finding.ok)
+
+
+@in_namespace
+def test_without_privileges_every_remedy_is_to_be_root() -> None:
+    drop_privileges()
+    found = findings()
+    assert not found["capabilities"].ok
+    assert {finding.remedy for finding in found.values() if not finding.ok} == {doctor.AS_ROOT}
