@@ -95,9 +95,9 @@ class Host:
         """Run `tc WORDS…` here and return what it printed."""
         return run_command(["tc", "-n", self.namespace, *words]).stdout
 
-    def sysctl(self, **values: object) -> None:
-        """Set kernel variables of this host: `sysctl(net__ipv4__tcp_sack=1)` with `__` for a dot."""
-        self.run(["sysctl", "-qw", *(f"{key.replace('__', '.')}={value}" for key, value in values.items())])
+    def sysctl(self, name: str, value: object) -> None:
+        """Set a kernel variable of this host, such as `net.ipv4.tcp_sack`."""
+        self.run(["tee", f"/proc/sys/{name.replace('.', '/')}"], stdin=str(value))
 
     def mptcp_limits(self, *, subflows: int = 8, add_addr_accepted: int = 8) -> None:
         """Let the kernel's MPTCP open `subflows` more subflows and take so many announced addresses."""

@@ -77,10 +77,8 @@ class Lab:
         for host in self.hosts:
             run_command(["ip", "netns", "add", host.namespace])
             host.ip("link", "set", "lo", "up")
-            host.sysctl(
-                net__ipv4__tcp_congestion_control=self.congestion,
-                net__ipv6__conf__all__keep_addr_on_down=1,
-            )
+            host.sysctl("net.ipv4.tcp_congestion_control", self.congestion)
+            host.sysctl("net.ipv6.conf.all.keep_addr_on_down", 1)
             host.mptcp_limits()
             for version, rules in CUT_RULES.items():
                 host.run([f"{IPTABLES[version]}-restore", "--noflush", "-w"], stdin=rules)

@@ -72,7 +72,7 @@ def test_it_comes_down_on_an_exception() -> None:
 
 def test_a_failure_while_building_leaves_nothing() -> None:
     names = namespaces()
-    with pytest.raises(LabError, match="sysctl"), Lab(congestion="no-such-control"):
+    with pytest.raises(LabError, match="tcp_congestion_control"), Lab(congestion="no-such-control"):
         pass
     assert namespaces() == names
 
