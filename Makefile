@@ -21,16 +21,19 @@ build: .venv/compiled-$(MODE)
 	tools/setup.sh
 	@touch $@
 
+# Set-up has compiled all modules already and says so by .venv/fresh.
 # Objects of the other mode look up to date to the compiler's driver: they have to go first.
 .venv/compiled-$(MODE): .venv/installed $(SOURCES)
 	@if [ -e .venv/compiled-$(OTHER) ]; then \
 		rm -rf build .venv/compiled-$(OTHER); find mpcore -name '*.so' -delete; fi
-	tools/build.sh $(VENV)/python setup.py -q build_ext --inplace
+	@if [ -e .venv/fresh ]; then rm .venv/fresh; else \
+		echo "compiling"; tools/build.sh $(VENV)/python setup.py -q build_ext --inplace; fi
 	@touch $@
 
 test: build
 	$(VENV)/python -m pytest $(ARGS)
 
+lint: export PATH := $(CURDIR)/$(VENV):$(PATH) # where cython-lint finds pycodestyle
 lint: build
 	$(VENV)/ruff check .
 	$(VENV)/cython-lint mpcore pyx

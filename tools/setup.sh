@@ -64,3 +64,4 @@ python=$(find_python)
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
 .venv/bin/python -m pip install -q "setuptools>=77" "Cython>=3.1,<4" wheel </dev/null
 tools/build.sh .venv/bin/python -m pip install -v --no-build-isolation --editable ".[test,lint]" </dev/null
+touch .venv/fresh # everything is compiled, in place
