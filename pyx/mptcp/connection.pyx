@@ -111,6 +111,8 @@ cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexce
     cdef uint64_t offset = unwrap(tcp.seq, conn.host_isn + 1, conn.tx_end)
     cdef uint64_t end = offset + tcp.payload_size
     cdef uint32_t old = 0
+    if conn.host_fin and offset == conn.tx_fin + 1 and tcp.payload_size == 0 and not tcp.flags & TCP_FIN:
+        return
     if offset > conn.tx_end or (conn.host_fin and end > conn.tx_fin):
         conn.host_ack_now = HOST_ACK_DUE
         if tcp.payload_size:
