@@ -33,7 +33,8 @@ build: .venv/compiled-$(MODE)
 test: build
 	$(VENV)/python -m pytest $(ARGS)
 
-lint: export PATH := $(CURDIR)/$(VENV):$(PATH) # where cython-lint finds pycodestyle
+# cython-lint looks for pycodestyle on the path.
+lint: export PATH := $(CURDIR)/$(VENV):$(PATH)
 lint: build
 	$(VENV)/ruff check .
 	$(VENV)/cython-lint mpcore pyx
