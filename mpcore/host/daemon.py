@@ -1,0 +1,96 @@
+"""The daemon in the foreground: sets the host up, runs the driver, takes everything back.
+
+Order matters: leftovers of a killed daemon go first; the queue is open before a rule can send a packet to it, and the rules are
+gone before it closes, because the kernel drops what waits in a queue that closes.
+"""
+
+import logging
+import random
+import signal
+import sys
+from contextlib import ExitStack
+from types import FrameType
+
+from mpcore.config import Config
+from mpcore.endpoint import Endpoint
+from mpcore.host.control import ControlServer, build_handlers
+from mpcore.host.driver import Driver
+from mpcore.host.netlink import AddressMonitor
+from mpcore.host.nfqueue import NetlinkQueue, PacketQueue
+from mpcore.host.pump import now_ns
+from mpcore.host.routing import SourceRouting
+from mpcore.host.rules import Rules
+
+log = logging.getLogger(__name__)
+
+
+def run(config: Config) -> int:
+    """Intercept until SIGTERM or SIGINT; print `ready` once packets are intercepted. Returns the exit status.
+
+    Raises:
+        HostError: the host lacks something, or another daemon runs
+    """
+    logging.basicConfig(
+        level=config.log.level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
+    )
+    with ExitStack() as stack:
+        driver = _set_up(config, stack)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, _stopper(driver))
+        print("ready", flush=True)
+        driver.run()
+    return 0
+
+
+def _set_up(config: Config, stack: ExitStack) -> Driver:
+    """Build everything; `stack` takes it back in reverse order."""
+    endpoint = Endpoint(config, rng=random.SystemRandom(), now_ns=now_ns())
+    rules = Rules(config)
+    holder: list[Driver] = []
+    # a second daemon ends here, before it touches the first one's rules
+    control = ControlServer(config.control.path, build_handlers(endpoint.snapshot, lambda: holder[0].stop()))
+    stack.callback(control.close)
+    rules.clean_leftovers()
+    routing = SourceRouting(config.routing) if config.routing.manage else None
+    if routing is not None:
+        routing.clean_leftovers()
+        stack.callback(routing.remove)
+    monitor = AddressMonitor(exclude_interfaces=config.mptcp.exclude_interfaces)
+    stack.callback(monitor.close)
+    queue = open_queue(config)
+    stack.callback(queue.close)
+    driver = Driver(config, endpoint, queue, monitor, routing, control)
+    holder.append(driver)
+    stack.callback(driver.close)
+    stack.callback(rules.remove)
+    rules.install()
+    return driver
+
+
+def open_queue(config: Config) -> PacketQueue:
+    """Open the configured queue. Raises HostError."""
+    settings, routing = config.queue, config.routing
+    if settings.backend == "netfilterqueue":
+        from mpcore.host.simplequeue import SimpleQueue
+
+        return SimpleQueue(
+            settings.number,
+            max_length=settings.max_length,
+            mark_seen=routing.mark_seen,
+            mark_leave=routing.mark_leave,
+        )
+    return NetlinkQueue(
+        settings.number,
+        max_length=settings.max_length,
+        gso=settings.gso,
+        fail_open=settings.fail_open,
+        mark_seen=routing.mark_seen,
+        mark_leave=routing.mark_leave,
+    )
+
+
+def _stopper(driver: Driver):  # type: ignore[no-untyped-def]
+    def stop(number: int, frame: FrameType | None) -> None:
+        driver.stop()
+
+    return stop

@@ -1,0 +1,160 @@
+"""The loop of the daemon: packets, timers, addresses and control clients, one thread for all.
+
+A packet comes by the queue's descriptor, is decided by the pump's engine or by the endpoint, and what follows leaves by raw
+sockets before the loop sleeps again. A change of addresses comes by netlink. The loop sleeps until the endpoint's next
+deadline.
+"""
+
+import logging
+import selectors
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from mpcore.config import Config
+from mpcore.endpoint import Endpoint
+from mpcore.errors import HostError
+from mpcore.events import to_dict
+from mpcore.host.control import ControlServer
+from mpcore.host.netlink import AddressAdded, AddressMonitor, AddressRemoved, LocalAddress
+from mpcore.host.nfqueue import PacketQueue
+from mpcore.host.pump import Pump, now_ns
+from mpcore.host.rawsock import RawSender
+from mpcore.host.routing import SourceRouting
+
+BATCHES_A_TURN = 32  # then timers, netlink and clients get their turn
+SECOND_NS = 1_000_000_000
+IDLE_S = 60.0
+
+log = logging.getLogger(__name__)
+
+
+class Driver:
+    """Drives one endpoint with the host's packets.
+
+    Args:
+        config: marks and interfaces
+        endpoint: what decides
+        queue: where packets wait
+        monitor: what knows the addresses
+        routing: what makes packets leave by the interface of their source; None when the administrator does
+        control: the control socket
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        endpoint: Endpoint,
+        queue: PacketQueue,
+        monitor: AddressMonitor,
+        routing: SourceRouting | None,
+        control: ControlServer,
+    ) -> None:
+        self._config = config
+        self._endpoint = endpoint
+        self._monitor = monitor
+        self._routing = routing
+        self._control = control
+        self._pump = Pump(endpoint, queue, self._open_sender)
+        self._stopping = False
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(queue.fileno(), selectors.EVENT_READ, self._on_packets)
+        self._selector.register(monitor.fileno(), selectors.EVENT_READ, self._on_addresses)
+        control.register(self._selector)
+        for local in monitor.addresses():
+            self._add(local)
+        self._apply_routing()
+
+    def run(self) -> None:
+        """Run until `stop` is called."""
+        while not self._stopping:
+            for key, _ in self._selector.select(self._sleep_s()):
+                if key.data is self._control:
+                    self._control.handle_ready(key)
+                else:
+                    handle: Callable[[], None] = key.data
+                    handle()
+            self._on_time()
+            self._publish()
+
+    def stop(self) -> None:
+        """End `run` at its next turn."""
+        self._stopping = True
+
+    def close(self) -> None:
+        """Give back sockets; rules and routes belong to the daemon."""
+        self._pump.close()
+        self._selector.close()
+
+    def stats(self) -> dict[str, Any]:
+        """Return the raw sockets' counters."""
+        return self._pump.sender_stats()
+
+    def _sleep_s(self) -> float:
+        deadline = self._endpoint.poll_timeout()
+        if deadline is None:
+            return IDLE_S
+        return min(max((deadline - now_ns()) / SECOND_NS, 0.0), IDLE_S)
+
+    def _on_packets(self) -> None:
+        self._pump.turn(BATCHES_A_TURN)
+
+    def _on_time(self) -> None:
+        now = now_ns()
+        deadline = self._endpoint.poll_timeout()
+        if deadline is not None and deadline <= now:
+            self._endpoint.handle_timeout(now)
+            self._pump.work()
+
+    def _publish(self) -> None:
+        while (event := self._endpoint.poll_event()) is not None:
+            self._control.publish(to_dict(event))
+
+    # --- addresses
+
+    def _on_addresses(self) -> None:
+        """A path that goes must be left at once; one that comes needs its route before its first packet."""
+        for event in self._monitor.read_events():
+            if isinstance(event, AddressRemoved):
+                self._endpoint.remove_local_address(event.address.address, now_ns())
+            elif isinstance(event, AddressAdded):
+                self._apply_routing()
+                self._add(event.address)
+        self._apply_routing()
+        self._pump.work()
+
+    def _add(self, local: LocalAddress) -> None:
+        self._endpoint.add_local_address(
+            local.address,
+            interface=local.interface,
+            now_ns=now_ns(),
+            backup=local.interface in self._config.mptcp.backup_interfaces,
+            mtu=interface_mtu(local.interface),
+        )
+
+    def _apply_routing(self) -> None:
+        if self._routing is None:
+            return
+        try:
+            self._routing.apply(self._monitor.addresses())
+        except HostError as error:
+            log.warning("source routing is incomplete, some paths may not work: %s", error)
+
+    def _open_sender(self, port: int) -> RawSender:
+        """Open the raw socket of a transmit port: ports 0 and 1 lead to local sockets."""
+        mark = self._config.routing.mark_seen
+        source = self._endpoint.engine.port_addresses[port]
+        if source is None:
+            return RawSender(4 if port == 0 else 6, mark=mark)
+        try:
+            return RawSender(4 if len(source) == 4 else 6, mark=mark, source=source)
+        except HostError:
+            # the address is gone; an unbound socket lets the RST out by whatever route is left
+            return RawSender(4 if len(source) == 4 else 6, mark=mark)
+
+
+def interface_mtu(name: str) -> int:
+    """Return an interface's MTU in octets, Ethernet's where it cannot be read."""
+    with suppress(OSError, ValueError), open(f"/sys/class/net/{name}/mtu", encoding="ascii") as file:
+        return int(file.read())
+    return 1500
