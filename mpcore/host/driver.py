@@ -84,7 +84,6 @@ class Driver:
     def close(self) -> None:
         """Give back sockets; rules and routes belong to the daemon."""
         self._pump.close()
-        self._selector.close()
 
     def stats(self) -> dict[str, Any]:
         """Return the raw sockets' counters."""
