@@ -126,6 +126,7 @@ class Counter(IntEnum):
     RESET_IGNORED = "MpcoreExtResetIgnored", "RSTs that no rule accepts"
     SYN_IGNORED = "MpcoreExtSynIgnored", "SYNs on an established subflow"
     UNKNOWN_FLOW = "MpcoreExtUnknownFlow", "packets of no known connection"
+    CARRIED = "MpcoreExtCarried", "super-packets sent in a waiting packet of the host"
 
 
 COUNTER_COUNT = len(Counter)

@@ -12,6 +12,7 @@ from libc.string cimport memcpy, memset
 
 from mpcore.errors import CapacityError, LocalProtocolError
 
+from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_hold
 from mpcore.mptcp.connection cimport (
     HOST_ANEW,
     connection_abort,
@@ -39,6 +40,7 @@ from mpcore.mptcp.types cimport (
     EVENT_SUBFLOW_ESTABLISHED,
     HOST_ACK_DUE,
     NEVER,
+    OPTION_ROOM,
     ROLE_SERVER,
     SF_CLOSED,
     SF_ESTABLISHED,
@@ -72,7 +74,9 @@ from mpcore.store.counters cimport (
 from mpcore.store.packet cimport (
     FROM_HOST,
     PACKET_CHECKSUM_NOT_READY,
+    PACKET_GSO,
     PACKET_TRUNCATED,
+    PORT_CARRIER,
     PORT_HOST4,
     PORT_HOST6,
     PORT_MAX,
@@ -82,7 +86,7 @@ from mpcore.store.packet cimport (
     VERDICT_LEAVE,
     VERDICT_PASS,
     VERDICT_PUNT,
-    VERDICT_REWRITE,
+    VERDICT_STOP,
     packet_t,
     transmit_queue_t,
     transmit_t,
@@ -107,6 +111,7 @@ cdef enum:
     EVENTS = 8192              # ring of events; EVENT_MARGIN of them stay free for one connection's end
     EVENT_MARGIN = 64
     QUEUE_SLOTS = 1024
+    CARRIER_LIMIT = 2048       # a quarter of the kernel's queue by default: other packets must find room
     INITIAL_WINDOW = 14600     # what any host accepts before its own window is known
     OPTION_BYTES = 40          # options in a data segment: timestamps and the longest DSS
     SUBFLOW_BITS = 8
@@ -196,9 +201,10 @@ cdef class Engine:
         for i in range(max_connections):
             self.free_ids[i] = max_connections - 1 - i
         self._ports = {}
-        self._port_addresses = [None, None]
-        self._open_queue(PORT_HOST4)
-        self._open_queue(PORT_HOST6)
+        self._port_addresses = [None, None, None]
+        self._open_queue(PORT_HOST4, QUEUE_SLOTS)
+        self._open_queue(PORT_HOST6, QUEUE_SLOTS)
+        self._open_queue(PORT_CARRIER, 2 * CARRIER_LIMIT)
 
     def __dealloc__(self):
         cdef int i
@@ -228,12 +234,16 @@ cdef class Engine:
         cdef ip_t *ip = <ip_t *>ip_view
         cdef tcp_t *tcp = <tcp_t *>tcp_view
         cdef subflow_t *subflow = conn.subflows[index]
+        cdef uint64_t before
         packet.verdict = VERDICT_DROP
         if packet.direction == FROM_HOST:
             self.plane.counters[COUNTER_BYTES_FROM_HOST] += tcp.payload_size
+            before = conn.tx_end
             if index == 0 and connection_from_host(self.plane, conn, tcp) == HOST_ANEW:
                 self.destroy(conn)
                 packet.verdict = VERDICT_PUNT
+            elif packet.flags & PACKET_GSO and conn.tx_end > before and carrier_hold(self.plane, conn, packet.id):
+                packet.verdict = VERDICT_HOLD
             return
         self.plane.counters[COUNTER_BYTES_FROM_NETWORK] += tcp.payload_size
         if not packet.flags & PACKET_CHECKSUM_NOT_READY and not tcp_checksum_ok(
@@ -275,7 +285,7 @@ cdef class Engine:
         plane.now_ns = now_ns
         for i in range(start, count_):
             if events_short(plane):
-                packets[i].verdict = VERDICT_HOLD
+                packets[i].verdict = VERDICT_STOP
                 return i
             self.decide(&packets[i])
             count(plane, COUNTER_PACKETS_FROM_HOST if packets[i].direction == FROM_HOST
@@ -286,6 +296,8 @@ cdef class Engine:
                 count(plane, COUNTER_PASSED)
             elif packets[i].verdict == VERDICT_LEAVE:
                 count(plane, COUNTER_LEFT)
+            elif packets[i].verdict == VERDICT_HOLD:
+                continue
             else:
                 count(plane, COUNTER_PUNTED)
                 return i
@@ -374,6 +386,7 @@ cdef class Engine:
         cdef flow_key_t key
         cdef subflow_t *subflow
         cdef int i
+        carrier_drop_all(self.plane, conn)
         for i in range(SUBFLOW_MAX):
             subflow = conn.subflows[i]
             if subflow == NULL:
@@ -395,14 +408,21 @@ cdef class Engine:
         self.live -= 1
         free(conn)
 
+    def hold_carriers(self, int limit):
+        """Let the engine keep up to `limit` of the host's super-packets on VERDICT_HOLD, to be released by PORT_CARRIER.
+
+        Only for a driver whose queue can do that and leaves the cutting to segments to the kernel.
+        """
+        self.plane.carrier_limit = max(0, min(limit, CARRIER_LIMIT))
+
     # --- Python's side: ports
 
-    def _open_queue(self, int port):
+    def _open_queue(self, int port, int slots):
         cdef transmit_queue_t *queue = &self.plane.queues[port]
-        queue.slots = <transmit_t *>calloc(QUEUE_SLOTS, sizeof(transmit_t))
+        queue.slots = <transmit_t *>calloc(slots, sizeof(transmit_t))
         if queue.slots == NULL:
             raise MemoryError
-        queue.mask = QUEUE_SLOTS - 1
+        queue.mask = slots - 1
 
     def port(self, bytes local):
         """Return the transmit port of a local address (4 or 16 octets), a new one at its first use.
@@ -414,7 +434,7 @@ cdef class Engine:
             port = len(self._port_addresses)
             if port >= PORT_MAX:
                 raise CapacityError(f"more than {PORT_MAX - PORT_NETWORK} local addresses are in use")
-            self._open_queue(port)
+            self._open_queue(port, QUEUE_SLOTS)
             self._ports[local] = port
             self._port_addresses.append(local)
         return port
@@ -734,6 +754,8 @@ cdef int fill_connection(conn_t *conn, effect, object idsn_local, object idsn_re
     conn.peer_ts_zero = effect.ts_remote
     conn.ts_zero_ns = now_ns
     conn.host_mss = effect.mss_local
+    # the host was told the peer's MSS less OPTION_ROOM; its timestamps are part of what it cuts off
+    conn.carrier_segment = max(min(effect.mss_local, effect.mss_remote - OPTION_ROOM) - (12 if effect.timestamps else 0), 0)
     conn.tx_window = conn.host_window = effect.window
     conn.rx_edge = INITIAL_WINDOW
     return 0

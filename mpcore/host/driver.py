@@ -56,6 +56,8 @@ class Driver:
         self._routing = routing
         self._control = control
         self._pump = Pump(endpoint, queue, self._open_sender)
+        if config.queue.backend == "netlink" and config.queue.gso:
+            endpoint.engine.hold_carriers(config.queue.max_length // 4)
         self._stopping = False
         self._selector = selectors.DefaultSelector()
         self._selector.register(queue.fileno(), selectors.EVENT_READ, self._on_packets)

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
 from mpcore.host.csocket cimport iovec, mmsghdr, msghdr
 from mpcore.host.nfmessage cimport verdict_t
-from mpcore.store.packet cimport packet_t
+from mpcore.store.packet cimport packet_t, transmit_queue_t, transmit_t
 
 
 cdef struct queue_counters_t:
@@ -35,6 +35,9 @@ cdef class PacketQueue:
     cdef int send_verdicts(self, packet_t *packets, int count) noexcept nogil
     # Settles packets that were on VERDICT_HOLD, in any order. 0 or a negative errno.
     cdef int release(self, packet_t *packets, int count) noexcept nogil
+    # Settles the packets on hold that the queue of PORT_CARRIER names, with the content that it gives them, advancing
+    # `head` to `tail`. 0 or a negative errno.
+    cdef int release_carriers(self, transmit_queue_t *carriers) noexcept nogil
 
 
 cdef class NetlinkQueue(PacketQueue):
@@ -71,5 +74,7 @@ cdef class NetlinkQueue(PacketQueue):
     cdef void choose(self, const packet_t *packet, verdict_t *out) noexcept nogil
     cdef int run_length(self, const packet_t *packets, int count, const verdict_t *first) noexcept nogil
     cdef int queue_verdict(self, verdict_t *verdict, packet_t *packet, int count) noexcept nogil
-    cdef void append(self, uint8_t *data, size_t size) noexcept nogil
+    cdef void append_head(self, const verdict_t *verdict) noexcept nogil
+    cdef int queue_carrier(self, transmit_t *carrier) noexcept nogil
+    cdef void append(self, const uint8_t *data, size_t size) noexcept nogil
     cdef int flush(self) noexcept nogil

@@ -12,7 +12,13 @@ cdef enum:
 
 
 # A data segment or FIN of the subflow; its record says what.
-cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, const segment_t *segment) noexcept nogil
+cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil
+# The `size` bytes from data offset `offset`, as one super-packet from subflow offset `seq` on, in the host's waiting
+# packet `carrier`; one mapping covers them, whose checksum is returned in *checksum.
+cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq, uint64_t offset, uint32_t size,
+                      uint32_t carrier, uint16_t *checksum) noexcept nogil
+# Lets the host's waiting packet go for good.
+cdef void emit_drop(plane_t *plane, uint32_t carrier) noexcept nogil
 # A pure ACK with DATA_ACK and SACK; in SF_PRE_ESTABLISHED and before MP_CAPABLE is confirmed, the handshake's third ACK.
 cdef int emit_ack(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # A pure ACK that carries one given option (ADD_ADDR, MP_PRIO, …) in place of DSS.

@@ -23,6 +23,8 @@ cdef inline uint64_t segment_end(const segment_t *segment) noexcept nogil:
 
 cdef int sender_init(subflow_t *subflow) noexcept nogil                 # 0, or -1 when memory is short
 cdef void sender_clear(subflow_t *subflow) noexcept nogil
+# Room for `segments` more records; 0, or -1 at the limit or when memory is short.
+cdef int sender_reserve(subflow_t *subflow, uint32_t segments, uint32_t limit) noexcept nogil
 # A fresh record at the end of the flight, or NULL at the limit of segments.
 cdef segment_t *sender_push(subflow_t *subflow, uint32_t limit) noexcept nogil
 # Takes in a segment's acknowledgement (offset `ack` <= snd_nxt, SACK blocks of `tcp`) and reacts.

@@ -18,6 +18,7 @@ cdef enum:
     OOO_MAX = 32               # out-of-order ranges a subflow keeps; a segment that needs one more is not acknowledged
     MAP_MAX = 16               # mappings a subflow remembers for segments that do not carry theirs
     SACK_CACHE = 4
+    CARRIER_MAX = 64           # super-packets of one socket on hold; its TCP stops after a few by itself
     INJECT_MAX = 32000         # payload of one packet to the host: its buffer then fits 32 KiB of kernel memory
     OPTION_ROOM = 28           # what DSS needs beyond the host's own options; taken off the MSS it is told
 
@@ -89,6 +90,9 @@ cdef struct segment_t:         # one segment sent on a subflow and not yet cumul
     uint64_t data              # data offset of its first byte
     int64_t sent_ns            # last transmission
     uint32_t size              # payload bytes; a FIN has 0 and takes one subflow number
+    uint16_t map_offset        # where its first byte lies in the mapping that it was sent with
+    uint16_t map_size          # bytes of that mapping
+    uint16_t checksum          # of that mapping, with DSS checksums in use
     uint8_t flags              # SEG_…
 
 
@@ -228,6 +232,10 @@ cdef struct conn_t:            # owner: Engine
     uint32_t peer_ts_zero      # TSval towards the socket at ts_zero_ns
     int64_t ts_zero_ns
     uint32_t host_mss
+    uint32_t carrier_segment   # payload of the segments that the kernel cuts the host's super-packets to
+    uint32_t carriers[64]      # ids of super-packets on hold, oldest first from carrier_first
+    uint8_t carrier_first
+    uint8_t carrier_count
     # send direction: host -> network
     ring_t tx_ring
     uint64_t tx_una            # DATA_ACKed
@@ -302,6 +310,8 @@ cdef struct plane_t:           # what all connections of an engine share; owner:
     int reorder_algorithm
     int64_t close_timeout_ns
     int64_t time_wait_ns
+    uint32_t carrier_limit     # super-packets of the host that may be on hold in all; 0: the driver holds none
+    uint32_t carriers_held
 
 
 cdef inline uint64_t unwrap(uint32_t wire, uint32_t base, uint64_t near) noexcept nogil:

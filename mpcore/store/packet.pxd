@@ -15,10 +15,12 @@ cdef enum:
     VERDICT_DROP = 3       # consumed or refused
     VERDICT_PUNT = 4       # Python decides; never reaches a queue backend
     VERDICT_LEAVE = 5      # untouched, and its connection leaves the queue for good
+    VERDICT_STOP = 6       # the engine's events must be drained first; never reaches a queue backend
 
     # packet_t.flags
     PACKET_CHECKSUM_NOT_READY = 1   # the TCP checksum field holds only the pseudo-header's sum
     PACKET_TRUNCATED = 2            # fewer bytes were copied than the packet has
+    PACKET_GSO = 4                  # a super-packet that the kernel will cut to segments
 
     PACKET_HEADROOM = 64   # writable bytes that a backend leaves before `data`
     TRANSMIT_HEADER_MAX = 128
@@ -27,7 +29,8 @@ cdef enum:
     # ports 0 and 1 deliver to local sockets (IPv4, IPv6); higher ones are local addresses towards the network
     PORT_HOST4 = 0
     PORT_HOST6 = 1
-    PORT_NETWORK = 2
+    PORT_CARRIER = 2       # not a socket: packets of the host that wait in the queue leave with new content
+    PORT_NETWORK = 3
     PORT_MAX = 64
 
 
@@ -43,8 +46,9 @@ cdef struct packet_t:
 
 
 cdef struct transmit_t:    # one packet to send: header bytes, then up to two payload pieces
-    uint16_t header_size
+    uint16_t header_size         # 0 on PORT_CARRIER: the carrier is dropped
     uint16_t piece_count
+    uint32_t carrier             # on PORT_CARRIER: id of the waiting packet
     uint32_t piece_size[2]
     const uint8_t *piece[2]      # in a connection's byte ring; valid until the next process_batch or timeout
     uint8_t header[128]

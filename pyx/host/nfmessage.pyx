@@ -7,7 +7,7 @@ attribute is padded to four bytes.
 from libc.string cimport memcpy, memset
 
 from mpcore.store.packet cimport (
-    FROM_HOST, FROM_NETWORK, PACKET_CHECKSUM_NOT_READY, PACKET_TRUNCATED, VERDICT_PASS,
+    FROM_HOST, FROM_NETWORK, PACKET_CHECKSUM_NOT_READY, PACKET_GSO, PACKET_TRUNCATED, VERDICT_PASS,
 )
 from mpcore.wire.bits cimport load32, store16, store32
 
@@ -37,6 +37,7 @@ cdef enum:
     NFQA_SKB_INFO = 14
     PACKET_HDR_SIZE = 7
     SKB_CHECKSUM_NOT_READY = 1
+    SKB_GSO = 2
 
     NFQA_CFG_CMD = 1
     NFQA_CFG_PARAMS = 2
@@ -131,6 +132,8 @@ cdef void attribute_parse(int kind, uint8_t *value, uint32_t size, packet_t *pac
     elif kind == NFQA_SKB_INFO and size >= 4:
         if load32(value) & SKB_CHECKSUM_NOT_READY:
             packet.flags |= PACKET_CHECKSUM_NOT_READY
+        if load32(value) & SKB_GSO:
+            packet.flags |= PACKET_GSO
     elif kind == NFQA_CAP_LEN:
         # sent only when the copy is shorter than the packet
         packet.flags |= PACKET_TRUNCATED

@@ -79,6 +79,10 @@ cdef class PacketQueue:
     cdef int release(self, packet_t *packets, int count) noexcept nogil:
         return self.send_verdicts(packets, count)
 
+    cdef int release_carriers(self, transmit_queue_t *carriers) noexcept nogil:
+        carriers.head = carriers.tail
+        return 0
+
     def fileno(self):
         """Return the descriptor, readable when packets wait, for epoll; -1 when closed."""
         return self.descriptor
@@ -401,16 +405,12 @@ cdef class NetlinkQueue(PacketQueue):
 
     cdef int queue_verdict(self, verdict_t *verdict, packet_t *packet, int count) noexcept nogil:
         """Append the message that settles `count` packets, sending first what leaves no room for it."""
-        cdef uint8_t *head
-        cdef uint32_t size, padding = -verdict.payload_size & 3
+        cdef uint32_t padding = -verdict.payload_size & 3
         cdef int status = 0
         if (self.part_count + 3 > PART_MAX or self.head_count == HEAD_MAX
                 or self.pending_bytes + VERDICT_HEAD_MAX + verdict.payload_size + padding > self.send_limit):
             status = self.flush()
-        head = self.heads + self.head_count * VERDICT_HEAD_MAX
-        self.head_count += 1
-        size = verdict_emit(head, verdict)
-        self.append(head, size)
+        self.append_head(verdict)
         if verdict.payload_size:
             self.append(packet.data, verdict.payload_size)
         if padding:
@@ -418,8 +418,53 @@ cdef class NetlinkQueue(PacketQueue):
         self.pending_verdicts += count
         return status
 
-    cdef void append(self, uint8_t *data, size_t size) noexcept nogil:
-        self.parts[self.part_count].iov_base = data
+    cdef int release_carriers(self, transmit_queue_t *carriers) noexcept nogil:
+        cdef int status = 0, sent
+        while carriers.head != carriers.tail:
+            sent = self.queue_carrier(&carriers.slots[carriers.head & carriers.mask])
+            status = sent if sent < 0 else status
+            carriers.head += 1
+        sent = self.flush()
+        return sent if sent < 0 else status
+
+    cdef int queue_carrier(self, transmit_t *carrier) noexcept nogil:
+        """Append the message that lets a packet on hold go: dropped, or with the carrier's headers and payload."""
+        cdef verdict_t verdict
+        cdef uint32_t size = 0
+        cdef int status = 0, i
+        memset(&verdict, 0, sizeof(verdict))
+        verdict.queue = self.number
+        verdict.id = carrier.carrier
+        verdict.code = NF_DROP
+        if carrier.header_size:
+            size = carrier.header_size
+            for i in range(carrier.piece_count):
+                size += carrier.piece_size[i]
+            verdict.code = NF_ACCEPT
+            verdict.has_mark = 1
+            verdict.mark = self.mark_seen
+            verdict.payload_size = size
+        if (self.part_count + 5 > PART_MAX or self.head_count == HEAD_MAX
+                or self.pending_bytes + VERDICT_HEAD_MAX + size + 4 > self.send_limit):
+            status = self.flush()
+        self.held -= 1
+        self.append_head(&verdict)
+        if size:
+            self.append(carrier.header, carrier.header_size)
+            for i in range(carrier.piece_count):
+                self.append(carrier.piece[i], carrier.piece_size[i])
+            if size & 3:
+                self.append(PADDING, 4 - (size & 3))
+        self.pending_verdicts += 1
+        return status
+
+    cdef void append_head(self, const verdict_t *verdict) noexcept nogil:
+        cdef uint8_t *head = self.heads + self.head_count * VERDICT_HEAD_MAX
+        self.head_count += 1
+        self.append(head, verdict_emit(head, verdict))
+
+    cdef void append(self, const uint8_t *data, size_t size) noexcept nogil:
+        self.parts[self.part_count].iov_base = <void *>data
         self.parts[self.part_count].iov_len = size
         self.part_count += 1
         self.pending_bytes += size

@@ -11,6 +11,7 @@ from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.rawsock cimport RawSender
 from mpcore.store.packet cimport (
     PACKET_CHECKSUM_NOT_READY,
+    PORT_CARRIER,
     VERDICT_PUNT,
     packet_t,
     transmit_queue_t,
@@ -149,6 +150,9 @@ cdef class Pump:
         """Send every queued packet."""
         cdef int port
         cdef transmit_queue_t *queue
+        queue = self.engine.queue(PORT_CARRIER)
+        if queue.head != queue.tail:
+            self.queue.release_carriers(queue)
         for port in range(self.engine.port_count()):
             queue = self.engine.queue(port)
             if queue.head != queue.tail:

@@ -15,6 +15,7 @@ from mpcore.mptcp.types cimport (
     subflow_t,
 )
 from mpcore.store.counters cimport (
+    COUNTER_CARRIED,
     COUNTER_FASTCLOSE_TX,
     COUNTER_INJECTED_BYTES,
     COUNTER_RST_TX,
@@ -22,7 +23,7 @@ from mpcore.store.counters cimport (
     COUNTER_TRANSMIT_HOST,
     COUNTER_TRANSMIT_NETWORK,
 )
-from mpcore.store.packet cimport PORT_HOST4, PORT_HOST6, transmit_queue_t, transmit_t
+from mpcore.store.packet cimport PORT_CARRIER, PORT_HOST4, PORT_HOST6, transmit_queue_t, transmit_t
 from mpcore.store.ring cimport ring_pieces, ring_t
 from mpcore.wire.bits cimport store16, store32
 from mpcore.wire.checksum cimport checksum_dss, checksum_finish, sum_bytes, sum_join, sum_pseudo
@@ -178,29 +179,31 @@ cdef int wants_capable(const conn_t *conn, const subflow_t *subflow) noexcept no
 
 
 cdef void add_dss(const conn_t *conn, frame_t *frame, uint8_t flags, uint64_t data_seq, uint64_t subflow_seq,
-                  uint32_t data_len, uint32_t payload_sum) noexcept nogil:
-    cdef uint16_t checksum = 0
-    cdef int with_checksum = conn.checksum and flags & DSS_MAP
-    if with_checksum:
-        checksum = checksum_dss(data_seq, <uint32_t>subflow_seq, <uint16_t>data_len, payload_sum)
+                  uint32_t data_len, uint16_t checksum) noexcept nogil:
     frame.options_size += mptcp_emit_dss(
         &frame.options[frame.options_size], flags | DSS_ACK | DSS_ACK64, data_ack(conn), data_seq,
-        <uint32_t>subflow_seq, <uint16_t>data_len, with_checksum, checksum)
+        <uint32_t>subflow_seq, <uint16_t>data_len, conn.checksum and flags & DSS_MAP, checksum)
+
+
+cdef uint16_t mapping_checksum(const conn_t *conn, uint64_t offset, uint64_t seq, uint32_t size,
+                               uint32_t payload_sum) noexcept nogil:
+    """DSS checksum of a mapping, 0 where none are in use (RFC 8684 §3.3.1)."""
+    if not conn.checksum:
+        return 0
+    return checksum_dss(conn.idsn_local + 1 + offset, <uint32_t>seq, <uint16_t>size, payload_sum)
 
 
 cdef void add_mapping(const conn_t *conn, const subflow_t *subflow, const segment_t *segment,
                       frame_t *frame) noexcept nogil:
-    """The segment's own mapping: MP_CAPABLE with data for the first one of a client (RFC 8684 §3.1), else DSS."""
-    cdef uint64_t data_seq = conn.idsn_local + 1 + segment.data
-    cdef uint16_t checksum = 0
-    if wants_capable(conn, subflow) and segment.seq == 1:
-        if conn.checksum:
-            checksum = checksum_dss(data_seq, 1, <uint16_t>segment.size, frame.payload_sum)
+    """The mapping of a segment, always as first sent: MP_CAPABLE with data for a client's first one, else DSS."""
+    cdef uint64_t data_seq = conn.idsn_local + 1 + segment.data - segment.map_offset
+    cdef uint64_t seq = segment.seq - segment.map_offset
+    if wants_capable(conn, subflow) and seq == 1:
         frame.options_size += mptcp_emit_capable_ack(
             &frame.options[frame.options_size], conn.capable_flags, conn.key_local, conn.key_remote,
-            <int>segment.size, conn.checksum, checksum)
+            segment.map_size, conn.checksum, segment.checksum)
     else:
-        add_dss(conn, frame, DSS_MAP | DSS_SEQ64, data_seq, segment.seq, segment.size, frame.payload_sum)
+        add_dss(conn, frame, DSS_MAP | DSS_SEQ64, data_seq, seq, segment.map_size, segment.checksum)
 
 
 cdef void acknowledged(conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -217,7 +220,15 @@ cdef int send_frame(plane_t *plane, conn_t *conn, subflow_t *subflow, transmit_t
     return EMIT_OK
 
 
-cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, const segment_t *segment) noexcept nogil:
+cdef void declare_mapping(const conn_t *conn, segment_t *segment, uint32_t payload_sum) noexcept nogil:
+    """A segment sent for the first time by itself is its own mapping."""
+    if segment.map_size == 0:
+        segment.map_offset = 0
+        segment.map_size = <uint16_t>segment.size
+        segment.checksum = mapping_checksum(conn, segment.data, segment.seq, segment.size, payload_sum)
+
+
+cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil:
     cdef frame_t frame
     cdef transmit_t *slot = begin(plane, subflow.port)
     if slot == NULL:
@@ -232,9 +243,42 @@ cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, const se
     else:
         if segment.data + segment.size == conn.tx_end:
             frame.flags |= TCP_PSH
+        declare_mapping(conn, segment, frame.payload_sum)
         add_mapping(conn, subflow, segment, &frame)
         subflow.bytes_sent += segment.size
     return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq, uint64_t offset, uint32_t size,
+                      uint32_t carrier, uint16_t *checksum) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, PORT_CARRIER)
+    if slot == NULL:
+        return EMIT_FULL
+    network_frame(plane, conn, subflow, &frame, TCP_ACK, seq)
+    if gather(&conn.tx_ring, slot, &frame, offset, size) < 0:
+        return EMIT_GONE
+    network_timestamp(plane, subflow, &frame, 1)
+    if offset + size == conn.tx_end:
+        frame.flags |= TCP_PSH
+    checksum[0] = mapping_checksum(conn, offset, seq, size, frame.payload_sum)
+    add_dss(conn, &frame, DSS_MAP | DSS_SEQ64, conn.idsn_local + 1 + offset, seq, size, checksum[0])
+    slot.carrier = carrier
+    finish(plane, PORT_CARRIER, slot, &frame)
+    count(plane, COUNTER_CARRIED)
+    acknowledged(conn, subflow)
+    subflow.bytes_sent += size
+    return EMIT_OK
+
+
+cdef void emit_drop(plane_t *plane, uint32_t carrier) noexcept nogil:
+    cdef transmit_t *slot = begin(plane, PORT_CARRIER)
+    # the ring has a slot for every packet that may be on hold
+    if slot != NULL:
+        slot.header_size = 0
+        slot.piece_count = 0
+        slot.carrier = carrier
+        plane.queues[PORT_CARRIER].tail += 1
 
 
 cdef void add_sack(const subflow_t *subflow, frame_t *frame) noexcept nogil:
@@ -303,7 +347,8 @@ cdef int emit_data_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcep
     network_frame(plane, conn, subflow, &frame, TCP_ACK, subflow.snd_nxt)
     network_timestamp(plane, subflow, &frame, 1)
     # alone it is mapped to subflow sequence number 0 and takes one data sequence number (RFC 8684 §3.3.3)
-    add_dss(conn, &frame, DSS_MAP | DSS_SEQ64 | DSS_FIN, conn.idsn_local + 1 + conn.tx_fin, 0, 1, 0)
+    add_dss(conn, &frame, DSS_MAP | DSS_SEQ64 | DSS_FIN, conn.idsn_local + 1 + conn.tx_fin, 0, 1,
+            mapping_checksum(conn, conn.tx_fin, 0, 1, 0))
     return send_frame(plane, conn, subflow, slot, &frame)
 
 

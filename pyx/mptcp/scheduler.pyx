@@ -1,14 +1,30 @@
 """Schedulers: a subflow is bound to data only when its congestion window has room."""
 
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
 from mpcore.mptcp.sender cimport sender_room
 from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, subflow_t
 
 
-cdef int has_room(const subflow_t *subflow) noexcept nogil:
-    """Room for a full segment; an idle subflow may always send one."""
-    return (sender_room(subflow) >= subflow.mss or subflow.inflight == 0) and not subflow.lost_count
+cdef enum:
+    SUPER_PACKET = 62000
+
+
+cdef int has_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """Room for what is sent at once; an idle subflow may always send a segment.
+
+    With super-packets a third of the window is waited for, as long as ACKs are due: small ones cost as much.
+    """
+    cdef uint64_t wanted = subflow.mss
+    cdef uint64_t data
+    if subflow.lost_count:
+        return 0
+    if subflow.inflight == 0:
+        return 1
+    if conn.carrier_count and conn.tx_end > conn.tx_nxt:
+        data = min(conn.tx_end - conn.tx_nxt, <uint64_t>SUPER_PACKET)
+        wanted = max(wanted, min(data, subflow.cwnd // 3))
+    return sender_room(subflow) >= wanted
 
 
 cdef int rank(const subflow_t *subflow) noexcept nogil:
@@ -34,7 +50,7 @@ cdef subflow_t *lowest_rtt(conn_t *conn, int wanted, unsigned int skip) noexcept
     cdef int i
     for i in range(SUBFLOW_MAX):
         subflow = conn.subflows[i]
-        if skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(subflow):
+        if skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(conn, subflow):
             continue
         if best == NULL or subflow.srtt_ns < best.srtt_ns:
             best = subflow
@@ -47,7 +63,7 @@ cdef subflow_t *round_robin(conn_t *conn, int wanted, unsigned int skip) noexcep
     for i in range(SUBFLOW_MAX):
         index = (conn.rr_next + i) % SUBFLOW_MAX
         subflow = conn.subflows[index]
-        if skip >> index & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(subflow):
+        if skip >> index & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(conn, subflow):
             continue
         conn.rr_next = <uint8_t>((index + 1) % SUBFLOW_MAX)
         return subflow

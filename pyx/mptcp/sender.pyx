@@ -3,8 +3,8 @@
 Loss detection is RACK-TLP (RFC 8985), recovery is PRR (RFC 6937) over a SACK scoreboard (RFC 6675), the timer RFC 6298.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
-from libc.stdlib cimport calloc, free, realloc
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from mpcore.mptcp.congestion cimport congestion_init, congestion_on_ack, congestion_ssthresh
@@ -62,16 +62,27 @@ cdef void sender_clear(subflow_t *subflow) noexcept nogil:
 cdef int grow(subflow_t *subflow, uint32_t limit) noexcept nogil:
     """Double the ring; amortised, so not an allocation per packet."""
     cdef uint32_t old = subflow.seg_mask + 1
+    cdef uint32_t front
     cdef segment_t *bigger
     if 2 * old > limit:
         return -1
-    bigger = <segment_t *>realloc(subflow.segments, 2 * old * sizeof(segment_t))
+    bigger = <segment_t *>malloc(2 * old * sizeof(segment_t))
     if bigger == NULL:
         return -1
-    # the part that had wrapped to the front moves behind the rest
-    memcpy(&bigger[old], bigger, subflow.seg_first * sizeof(segment_t))
+    front = old - subflow.seg_first
+    memcpy(bigger, &subflow.segments[subflow.seg_first], front * sizeof(segment_t))
+    memcpy(&bigger[front], subflow.segments, subflow.seg_first * sizeof(segment_t))
+    free(subflow.segments)
     subflow.segments = bigger
+    subflow.seg_first = 0
     subflow.seg_mask = 2 * old - 1
+    return 0
+
+
+cdef int sender_reserve(subflow_t *subflow, uint32_t segments, uint32_t limit) noexcept nogil:
+    while subflow.seg_count + segments > subflow.seg_mask + 1:
+        if grow(subflow, limit) < 0:
+            return -1
     return 0
 
 
@@ -83,6 +94,7 @@ cdef segment_t *sender_push(subflow_t *subflow, uint32_t limit) noexcept nogil:
     subflow.seg_count += 1
     segment.flags = 0
     segment.size = 0
+    segment.map_size = 0
     segment.seq = subflow.snd_nxt
     return segment
 
@@ -220,6 +232,7 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack) n
                 subflow.inflight -= cut
             segment.seq += cut
             segment.data += cut
+            segment.map_offset += <uint16_t>cut
             segment.size -= cut
             delivered += cut
     subflow.snd_una = ack

@@ -6,6 +6,7 @@ carries the very same mapping (RFC 8684 §3.3.1: a mapping is not changed).
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
+from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
 from mpcore.mptcp.output cimport EMIT_FULL, EMIT_GONE, EMIT_OK, emit_data_fin, emit_segment
 from mpcore.mptcp.scheduler cimport schedule
 from mpcore.mptcp.sender cimport segment_at, sender_push, sender_room, sender_sent
@@ -127,10 +128,14 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
         subflow = schedule(conn, skip)
         if subflow == NULL:
             return 0
-        size = next_size(conn, subflow)
-        if size == 0:
-            return 0
-        status = send_piece(plane, conn, subflow, conn.tx_nxt, size, 0)
+        size = carrier_size(plane, conn, subflow)
+        if size:
+            status = carrier_send(plane, conn, subflow, size)
+        else:
+            size = next_size(conn, subflow)
+            if size == 0:
+                return 0
+            status = send_piece(plane, conn, subflow, conn.tx_nxt, size, 0)
         if status == EMIT_FULL:
             return 1
         if status != EMIT_OK:
@@ -195,4 +200,7 @@ cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil:
     if conn.host_fin and not conn.fin_sent and conn.tx_nxt == conn.tx_fin:
         send_data_fin(plane, conn)
     arm_stream_timers(plane, conn)
+    # the host's data is on its way: packets of it that still wait have nothing to carry
+    if conn.tx_nxt == conn.tx_end:
+        carrier_drop_all(plane, conn)
     return full
