@@ -40,7 +40,8 @@ cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subfl
     cdef uint64_t window = conn.tx_window - conn.tx_nxt if conn.tx_window > conn.tx_nxt else 0
     cdef uint64_t room = sender_room(subflow)
     # the kernel cuts at the host's own segment size, which must leave room for our options on this path
-    if conn.carrier_count == 0 or conn.carrier_segment == 0 or conn.carrier_segment > subflow.mss:
+    if conn.carrier_count == 0 or subflow.version != conn.version or (
+            conn.carrier_segment == 0 or conn.carrier_segment > subflow.mss):
         return 0
     # the packets with our key come first, and those go by raw sockets (RFC 8684 §3.1)
     if not conn.established:
