@@ -1,6 +1,6 @@
 """Congestion control: what a subflow's window does on acknowledgement and on loss."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from mpcore.mptcp.types cimport conn_t, subflow_t
 
@@ -15,4 +15,6 @@ cdef enum:
 cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight) noexcept nogil
 # Slow start threshold after a loss with `flight` bytes out, at least two segments (RFC 5681 §3.1 equation 4).
 cdef uint64_t congestion_ssthresh(const subflow_t *subflow, uint64_t flight) noexcept nogil
+# A round trip was measured: slow start ends when a queue builds up (RFC 9406).
+cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil
 cdef void congestion_init(subflow_t *subflow) noexcept nogil

@@ -149,6 +149,10 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t cwnd              # bytes
     uint64_t ssthresh
     uint64_t cwnd_acked        # bytes credited towards the next increase
+    uint64_t round_end         # HyStart++: the round ends when this is acknowledged
+    int64_t round_ns           # its least round trip so far, 0 without a sample
+    int64_t last_round_ns      # the round's before
+    uint32_t round_samples
     uint64_t recovery_point    # loss recovery lasts until this is acknowledged
     uint8_t recovering         # 1 fast recovery, 2 after a timeout
     uint64_t prr_delivered     # RFC 6937

@@ -1,6 +1,6 @@
-"""Congestion control: Reno (RFC 5681) and the Linked Increases Algorithm (RFC 6356)."""
+"""Congestion control: Reno (RFC 5681), the Linked Increases Algorithm (RFC 6356), HyStart++ (RFC 9406)."""
 
-from libc.stdint cimport uint64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, subflow_t
 
@@ -9,6 +9,32 @@ cdef void congestion_init(subflow_t *subflow) noexcept nogil:
     subflow.cwnd = INITIAL_SEGMENTS * <uint64_t>subflow.mss
     subflow.ssthresh = <uint64_t>-1
     subflow.cwnd_acked = 0
+
+
+cdef enum:
+    HYSTART_SAMPLES = 8            # RFC 9406 §4.3: N_RTT_SAMPLE
+    HYSTART_MIN_NS = 4000000       # MIN_RTT_THRESH
+    HYSTART_MAX_NS = 16000000      # MAX_RTT_THRESH
+
+
+cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
+    """Compare this round's least round trip with the last one's; the rise that ends slow start is RFC 9406 §4.2's."""
+    cdef int64_t threshold
+    if subflow.cwnd >= subflow.ssthresh:
+        return
+    if subflow.snd_una >= subflow.round_end:
+        subflow.round_end = subflow.snd_nxt
+        subflow.last_round_ns = subflow.round_ns
+        subflow.round_ns = 0
+        subflow.round_samples = 0
+    if subflow.round_ns == 0 or rtt_ns < subflow.round_ns:
+        subflow.round_ns = rtt_ns
+    subflow.round_samples += 1
+    if subflow.round_samples < HYSTART_SAMPLES or subflow.last_round_ns == 0:
+        return
+    threshold = max(<int64_t>HYSTART_MIN_NS, min(subflow.last_round_ns // 8, <int64_t>HYSTART_MAX_NS))
+    if subflow.round_ns >= subflow.last_round_ns + threshold:
+        subflow.ssthresh = subflow.cwnd
 
 
 cdef uint64_t congestion_ssthresh(const subflow_t *subflow, uint64_t flight) noexcept nogil:

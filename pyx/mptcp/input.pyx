@@ -154,7 +154,9 @@ cdef void input_syn(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
 cdef int acceptable(plane_t *plane, subflow_t *subflow, const tcp_t *tcp, uint64_t seq) noexcept nogil:
     """RFC 9293 §3.4 window test and RFC 7323 §5 PAWS; what fails is answered by an ACK."""
     cdef uint64_t end = seq + tcp.payload_size + (1 if tcp.flags & TCP_FIN else 0)
-    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and <int32_t>(tcp.ts_val - subflow.ts_recent) < 0:
+    # a bare ACK that another one overtook on the way through the host is one tick old at most: no reason to refuse it
+    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and (
+            <int32_t>(tcp.ts_val - subflow.ts_recent) < (0 if tcp.payload_size else -1)):
         count(plane, COUNTER_PAWS_DROPPED)
         subflow.ack_now = 1
         return 0
@@ -522,7 +524,8 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
         return INPUT_CONSUMED
     if not acceptable(plane, subflow, tcp, seq) or not tcp.flags & TCP_ACK or not valid_ack(plane, subflow, ack):
         return INPUT_CONSUMED
-    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and seq <= subflow.rcv_nxt:
+    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and seq <= subflow.rcv_nxt and (
+            <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):
         subflow.ts_recent = tcp.ts_val
     subflow.last_rx_ns = plane.now_ns
     return input_established(plane, conn, subflow, tcp, seq, ack, &options)

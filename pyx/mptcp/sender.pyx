@@ -7,7 +7,7 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from mpcore.mptcp.congestion cimport congestion_init, congestion_on_ack, congestion_ssthresh
+from mpcore.mptcp.congestion cimport congestion_init, congestion_on_ack, congestion_on_rtt, congestion_ssthresh
 from mpcore.mptcp.types cimport (
     NEVER,
     SACK_CACHE,
@@ -238,6 +238,7 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack) n
     subflow.snd_una = ack
     if rtt >= 0:
         sample_rtt(subflow, rtt)
+        congestion_on_rtt(subflow, rtt)
     return delivered
 
 
@@ -342,12 +343,13 @@ cdef void detect_loss(plane_t *plane, subflow_t *subflow) noexcept nogil:
         window = subflow.min_rtt_ns // 4
     for i in range(subflow.seg_count):
         segment = segment_at(subflow, i)
-        if segment.seq >= subflow.delivered_max:
-            break
         if segment.flags & (SEG_SACKED | SEG_LOST):
             continue
         if segment.sent_ns > subflow.rack_ns or (
                 segment.sent_ns == subflow.rack_ns and segment_end(segment) >= subflow.rack_end):
+            # what follows a first transmission was sent later still
+            if segment.seq >= subflow.delivered_max and not segment.flags & SEG_RESENT:
+                break
             continue
         deadline = segment.sent_ns + subflow.rack_rtt_ns + window
         if deadline <= plane.now_ns:
