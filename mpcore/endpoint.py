@@ -7,6 +7,7 @@ the simulator drive the same object. Times are integer nanoseconds of a monotoni
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from typing import Any
 
 from mpcore import snapshot
@@ -134,6 +135,9 @@ class Endpoint:
         self, direction: int, data: bytes, now_ns: int, checksum_ready: bool = True
     ) -> Verdict:
         """Decide on a packet that the engine has no connection for."""
+        if self.engine.has_events():
+            # A handle that has just become free must be forgotten before another connection gets it.
+            self.handle_events(now_ns)
         try:
             segment = parse_segment(data)
         except WireError:
@@ -143,6 +147,7 @@ class Endpoint:
             self._apply(None, self._joins.handle_packet(way, segment, now_ns), now_ns)
             return Verdict(VerdictKind.DROP)
         decision = self._negotiator.handle_packet(way, segment, now_ns)
+        self._joins.leave_unknown_tokens = self._negotiator.own_mptcp_seen
         if decision.open is not None and not self._open(decision.open, now_ns):
             return Verdict(VerdictKind.LEAVE)
         self._transmits.extend(
@@ -373,12 +378,15 @@ class Endpoint:
         connection = self._table.by_token(token)
         if connection is None:
             return
-        try:
-            self._transmits.append(
-                self._joins.start(connection.control.join_context(), effect.action, now_ns)
-            )
-        except CapacityError as error:
-            connection.control.handle_join_failed(JoinFailed(token, effect.action, str(error), True))
+        context = self._context_of(connection)
+        problem = "the connection is closing"
+        if context.accepts:
+            try:
+                self._transmits.append(self._joins.start(context, effect.action, now_ns))
+                return
+            except CapacityError as error:
+                problem = str(error)
+        connection.control.handle_join_failed(JoinFailed(token, effect.action, problem, transient=True))
 
     def _add_subflow(self, ready: SubflowReady, now_ns: int) -> None:
         connection = self._table.by_token(ready.token)
@@ -393,7 +401,19 @@ class Endpoint:
 
     def _join_context(self, token: int) -> JoinContext | None:
         connection = self._table.by_token(token)
-        return None if connection is None else connection.control.join_context()
+        return None if connection is None else self._context_of(connection)
+
+    def _context_of(self, connection: Connection) -> JoinContext:
+        """Return what a join may know; a connection whose both streams have ended takes no subflows."""
+        context = connection.control.join_context()
+        if context.accepts and self._has_ended(connection):
+            return replace(context, accepts=False)
+        return context
+
+    def _has_ended(self, connection: Connection) -> bool:
+        """Tell whether both sides have sent their DATA_FIN, or the connection is gone (RFC 8684 §3.3.3)."""
+        seen = self.engine.describe(connection.handle)
+        return seen is None or (seen["host_fin"] and seen["peer_fin"])
 
     def _mtu_of(self, address: bytes) -> int:
         return self._mtus.get(address, 1500)

@@ -149,6 +149,8 @@ class Negotiator:
             self._forget(key)
 
     def _handle_unknown(self, direction: Direction, key: FlowKey, segment: Segment, now_ns: int) -> Decision:
+        if direction is Direction.FROM_HOST and speaks_mptcp(segment):
+            self.own_mptcp_seen = True
         if segment.flags & (SYN | ACK | RST) != SYN:
             return _leave(FallbackReason.BEGAN_BEFORE)
         if direction is Direction.FROM_HOST:
@@ -160,7 +162,6 @@ class Negotiator:
     def _start_client(self, key: FlowKey, segment: Segment, now_ns: int) -> Decision:
         reason = self._unfit(key, segment, self._config.client)
         if reason is None and speaks_mptcp(segment):
-            self.own_mptcp_seen = True
             reason = FallbackReason.OWN_MPTCP
         if reason is not None:
             return _leave(reason)

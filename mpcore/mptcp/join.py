@@ -160,11 +160,11 @@ class Joins:
         return self._deadlines.first()
 
     def handle_timeout(self, now_ns: int) -> list[JoinEffect]:
-        """Repeat what was not answered, and give up what was repeated enough."""
+        """Repeat what was not answered; give up what was repeated enough or has no connection to join."""
         effects: list[JoinEffect] = []
         for key in self._deadlines.expired(now_ns):
             join = self._joins[key]
-            if join.retransmissions < RETRANSMISSIONS:
+            if join.retransmissions < RETRANSMISSIONS and self._is_wanted(join):
                 join.retransmissions += 1
                 self._arm(join, now_ns)
                 effects.append(join.syn(now_ns) if join.action else join.syn_ack(now_ns))
@@ -287,6 +287,10 @@ class Joins:
         return context.accepts and room > 0 and self._has_place(context.token)
 
     # Both
+
+    def _is_wanted(self, join: Joining) -> bool:
+        context = self._lookup(join.token)
+        return context is not None and context.accepts
 
     def _has_place(self, token: int) -> bool:
         per_connection = self._limits.max_joins_per_connection
