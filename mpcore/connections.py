@@ -15,8 +15,8 @@ FIRST_PATH = 0
 class Connection:
     """One connection: the engine's handle, how it came about, its control core.
 
-    `subflows` are the joined ones by path index; the first subflow is `opened`'s. `fallback` says why the connection is
-    plain TCP, None while it is multipath.
+    `subflows` are the joined ones by path index; the first subflow is `opened`'s. `fallback` says why the
+    connection is plain TCP, None while it is multipath.
     """
 
     handle: int
@@ -30,6 +30,11 @@ class Connection:
     def token(self) -> int:
         """Local token."""
         return self.control.token
+
+    def flows(self) -> Iterator[FlowKey]:
+        """Yield the addresses and ports of the first subflow, then of the joined ones."""
+        yield flow_of(self.opened)
+        yield from map(flow_of, self.subflows.values())
 
     def paths_from(self, address: bytes) -> list[int]:
         """Return the path indices that use a local address."""
@@ -101,8 +106,4 @@ class ConnectionTable:
 
     def has_flow(self, key: FlowKey) -> bool:
         """Tell whether a subflow uses these addresses and ports."""
-        return any(
-            flow_of(subflow) == key
-            for connection in self._by_handle.values()
-            for subflow in (connection.opened, *connection.subflows.values())
-        )
+        return any(key in connection.flows() for connection in self._by_handle.values())

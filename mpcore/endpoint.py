@@ -1,8 +1,9 @@
 """The sans-IO endpoint: engine and control cores of one host, for a driver that has packets and a clock.
 
-A driver hands in packets (`handle_packet`), address changes and the passing of time (`handle_timeout`), and takes out
-packets (`poll_transmit`), events (`poll_event`) and the next deadline (`poll_timeout`). Nothing here does IO: the daemon and
-the simulator drive the same object. Times are integer nanoseconds of a monotonic clock, addresses 4 or 16 octets.
+A driver hands in packets (`handle_packet`), address changes and the passing of time (`handle_timeout`), and
+takes out packets (`poll_transmit`), events (`poll_event`) and the next deadline (`poll_timeout`). Nothing
+here does IO: the daemon and the simulator drive the same object. Times are integer nanoseconds of a monotonic
+clock, addresses 4 or 16 octets.
 """
 
 from collections import deque
@@ -336,9 +337,9 @@ class Endpoint:
             self._events.append(ConnectionClosed(connection.token))
 
     def _note_decision(self, decision: Decision) -> None:
-        if decision.verdict.kind is VerdictKind.LEAVE and decision.reason is not None:
-            if decision.reason not in QUIET_REASONS:
-                self._events.append(ConnectionFellBack(None, str(decision.reason)))
+        reason = decision.reason if decision.verdict.kind is VerdictKind.LEAVE else None
+        if reason is not None and reason not in QUIET_REASONS:
+            self._events.append(ConnectionFellBack(None, str(reason)))
 
     # --- effects
 
@@ -352,7 +353,7 @@ class Endpoint:
         match effect:
             case Transmit():
                 self._transmits.append(effect)
-            case StartJoin(token, action):
+            case StartJoin(token):
                 self._start_join(token, effect, now_ns)
             case SubflowReady():
                 self._add_subflow(effect, now_ns)

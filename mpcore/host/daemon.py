@@ -1,13 +1,14 @@
 """The daemon in the foreground: sets the host up, runs the driver, takes everything back.
 
-Order matters: leftovers of a killed daemon go first; the queue is open before a rule can send a packet to it, and the rules are
-gone before it closes, because the kernel drops what waits in a queue that closes.
+Order matters: leftovers of a killed daemon go first; the queue is open before a rule can send a packet to it,
+and the rules are gone before it closes, because the kernel drops what waits in a queue that closes.
 """
 
 import logging
 import random
 import signal
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import FrameType
 
@@ -89,7 +90,7 @@ def open_queue(config: Config) -> PacketQueue:
     )
 
 
-def _stopper(driver: Driver):  # type: ignore[no-untyped-def]
+def _stopper(driver: Driver) -> Callable[[int, FrameType | None], None]:
     def stop(number: int, frame: FrameType | None) -> None:
         driver.stop()
 

@@ -1,8 +1,8 @@
 """The loop of the daemon: packets, timers, addresses and control clients, one thread for all.
 
-A packet comes by the queue's descriptor, is decided by the pump's engine or by the endpoint, and what follows leaves by raw
-sockets before the loop sleeps again. A change of addresses comes by netlink. The loop sleeps until the endpoint's next
-deadline.
+A packet comes by the queue's descriptor, is decided by the pump's engine or by the endpoint, and what follows
+leaves by raw sockets before the loop sleeps again. A change of addresses comes by netlink. The loop sleeps
+until the endpoint's next deadline.
 """
 
 import logging
