@@ -13,9 +13,6 @@ from mpcore.cli.options import config_options, json_option, read_config
 if TYPE_CHECKING:
     from mpcore.host.doctor import Finding
 
-# Without these mpcore runs, but does less or does it slower.
-OPTIONAL = frozenset({"connection marks", "addresses", "rp_filter"})
-
 
 @click.command("doctor")
 @json_option
@@ -45,4 +42,4 @@ def _rows(findings: "Sequence[Finding]") -> Iterator[tuple[str, str, str]]:
 def _word(finding: "Finding") -> str:
     if finding.ok:
         return "ok"
-    return "advice" if finding.name in OPTIONAL else "missing"
+    return "missing" if finding.needed else "advice"

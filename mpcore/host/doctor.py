@@ -24,12 +24,16 @@ AS_ROOT = "run it as root: sudo mpcore doctor"
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing looked at; `remedy` names the command that mends it and is empty when all is well."""
+    """One thing looked at; `remedy` names the command that mends it and is empty when all is well.
+
+    Without what is not `needed` mpcore runs, but does less or does it slower.
+    """
 
     name: str
     ok: bool
     detail: str
     remedy: str = ""
+    needed: bool = True
 
 
 def diagnose(config: Config) -> list[Finding]:
@@ -109,6 +113,7 @@ def check_connection_marks(config: Config) -> Iterator[Finding]:
             False,
             "connections that fall back stay in the queue, slower than they need to be",
             "modprobe -a xt_connmark nf_conntrack",
+            needed=False,
         )
 
 
@@ -158,6 +163,7 @@ def check_addresses(config: Config) -> Iterator[Finding]:
             False,
             f"{detail}; several paths from here need two interfaces with addresses",
             "connect a second network, then: ip address add ADDRESS/PREFIX dev INTERFACE",
+            needed=False,
         )
 
 
@@ -181,7 +187,7 @@ def check_reverse_path(config: Config) -> Iterator[Finding]:
     detail = f"strict on {', '.join(strict)}" if strict else "not strict"
     if strict and not config.routing.manage:
         remedy = "sysctl -w net.ipv4.conf.all.rp_filter=2"
-        yield Finding("rp_filter", False, f"{detail}, and routing.manage is off", remedy)
+        yield Finding("rp_filter", False, f"{detail}, and routing.manage is off", remedy, needed=False)
     else:
         yield Finding("rp_filter", True, detail)
 

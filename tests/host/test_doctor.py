@@ -58,6 +58,8 @@ def test_each_failure_names_its_remedy() -> None:
         "rp_filter": "sysctl",
     }
     assert all(not finding.remedy for finding in found.values() if finding.ok)
+    optional = {name for name, finding in found.items() if not finding.needed}
+    assert optional == {"connection marks", "addresses", "rp_filter"}
 
 
 @in_namespace
