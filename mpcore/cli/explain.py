@@ -42,6 +42,18 @@ FALLBACK_RULES = {
     ),
     "MP_CAPABLE and MP_JOIN in one SYN": ("RFC 8684 §3.1", "a SYN carries one of them"),
     "its SYN was not seen": ("RFC 8684 §3.1", "the connection is older than the daemon"),
+    "no DSS after the handshake": (
+        "RFC 8684 §3.7",
+        "the peer gave MPTCP up, or a middlebox takes options out of all that follows the handshake",
+    ),
+    "infinite mapping": (
+        "RFC 8684 §3.7",
+        "the peer maps all that follows at once, as after a failed checksum: both go on as one TCP stream",
+    ),
+    "DSS checksum failed": (
+        "RFC 8684 §3.7",
+        "a middlebox changes the payload, and no other subflow is left to send it again on",
+    ),
 }
 
 
