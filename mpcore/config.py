@@ -169,8 +169,8 @@ class RoutingConfig(_Section, frozen=True):
 
     # Install one table and one rule a local address; off: the host's administrator has done so.
     manage: bool = True
-    # First routing table number used; one a local address follows.
-    table_base: Annotated[int, msgspec.Meta(ge=1, le=0xFFFF0000)] = 5200
+    # First routing table number used; one a local address follows. The kernel's own tables are below 256.
+    table_base: Annotated[int, msgspec.Meta(ge=256, le=0xFFFF0000)] = 5200
     # Priority of the rules (`ip rule`); below 32766, so that they come before the main table.
     priority: Annotated[int, msgspec.Meta(ge=1, le=32765)] = 5200
     # Bit of the packet mark that says: mpcore has seen it.
