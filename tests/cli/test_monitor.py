@@ -29,6 +29,8 @@ def monitor(daemon: FakeDaemon, request: pytest.FixtureRequest) -> Iterator[subp
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        # a script that puts the tests into the background makes all below ignore SIGINT
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     assert daemon.subscribed.wait(WAIT_S)
     yield process
