@@ -35,12 +35,17 @@ class Source:
 
 VOCABULARY = "vocabulary"
 SHARED = {"errors", "events", "actions", "config", "counters"}
+# Files beside endpoint.py that are parts of it.
+ENDPOINT = "endpoint"
+PARTS_OF_ENDPOINT = {"connections", "snapshot"}
 
 
 def layer_of(module: str) -> str:
     """Return the layer of `mpcore.x.y`."""
     _, _, below = module.partition(".")
     name = below.partition(".")[0]
+    if name in PARTS_OF_ENDPOINT:
+        return ENDPOINT
     return VOCABULARY if not name or name in SHARED else name.strip("_")
 
 
