@@ -11,13 +11,14 @@ import pytest
 from tests.helpers.sources import VOCABULARY, Source, layer_of, package_sources
 
 # What each layer may import beside itself and the vocabulary.
-CORE = {"wire", "store", "mptcp", "policy", "engine", "endpoint"}
+CORE = {"wire", "store", "mptcp", "shim6", "policy", "engine", "endpoint"}
 ALLOWED: dict[str, set[str]] = {
     VOCABULARY: set(),
     "wire": set(),
     "store": {"wire"},
     "policy": {"wire", "store"},
     "mptcp": {"wire", "store", "policy"},
+    "shim6": {"wire", "store", "policy"},
     "engine": {"wire", "store", "mptcp"},
     "endpoint": CORE,
     "host": CORE,
