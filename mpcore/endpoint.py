@@ -7,7 +7,7 @@ clock, addresses 4 or 16 octets.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -89,15 +89,23 @@ class Endpoint:
         rng: source of keys, nonces and sequence numbers: `randbytes`, `getrandbits`, `randrange`
         now_ns: the driver's clock
         manager: path manager in place of the configured one
+        reachable: tells whether packets from a local to a remote address leave by the local one's interface
 
     Thread-safety: one thread at a time.
     """
 
     def __init__(
-        self, config: Config, *, rng: keys.RandomSource, now_ns: int, manager: PathManager | None = None
+        self,
+        config: Config,
+        *,
+        rng: keys.RandomSource,
+        now_ns: int,
+        manager: PathManager | None = None,
+        reachable: Callable[[bytes, bytes], bool] = lambda local, remote: True,
     ) -> None:
         self.config = config
         self._now_ns = now_ns
+        self._reachable = reachable
         self._manager = manager if manager is not None else path_manager(config.mptcp.path_manager)
         self.engine = _engine(config, rng)
         self._counts = [0] * COUNTER_COUNT
@@ -279,7 +287,7 @@ class Endpoint:
             )
         except CapacityError:
             return False
-        control = ConnectionControl(effect, self.config.mptcp, self._manager, counts=self._counts)
+        control = ConnectionControl(effect, self.config.mptcp, self._manager, counts=self._counts, reachable=self._reachable)
         self._table.add(Connection(handle, effect, control))
         self._events.append(
             ConnectionCreated(

@@ -19,7 +19,8 @@ from mpcore.host.driver import Driver
 from mpcore.host.netlink import AddressMonitor
 from mpcore.host.nfqueue import NetlinkQueue, PacketQueue
 from mpcore.host.pump import now_ns
-from mpcore.host.routing import SourceRouting
+from mpcore.host.routing import SourceRouting, leaves_by
+from mpcore.host.rtnetlink import RouteSocket
 from mpcore.host.rules import Rules
 
 log = logging.getLogger(__name__)
@@ -45,7 +46,12 @@ def run(config: Config) -> int:
 
 def _set_up(config: Config, stack: ExitStack) -> Driver:
     """Build everything; `stack` takes it back in reverse order."""
-    endpoint = Endpoint(config, rng=random.SystemRandom(), now_ns=now_ns())
+    kernel = stack.enter_context(RouteSocket())
+    monitor = AddressMonitor(exclude_interfaces=config.mptcp.exclude_interfaces)
+    stack.callback(monitor.close)
+    endpoint = Endpoint(
+        config, rng=random.SystemRandom(), now_ns=now_ns(), reachable=_route_check(kernel, monitor)
+    )
     rules = Rules(config)
     holder: list[Driver] = []
     # a second daemon ends here, before it touches the first one's rules
@@ -56,8 +62,6 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     if routing is not None:
         routing.clean_leftovers()
         stack.callback(routing.remove)
-    monitor = AddressMonitor(exclude_interfaces=config.mptcp.exclude_interfaces)
-    stack.callback(monitor.close)
     queue = open_queue(config)
     stack.callback(queue.close)
     driver = Driver(config, endpoint, queue, monitor, routing, control)
@@ -66,6 +70,16 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     stack.callback(rules.remove)
     rules.install()
     return driver
+
+
+def _route_check(kernel: RouteSocket, monitor: AddressMonitor) -> Callable[[bytes, bytes], bool]:
+    """Return what tells the endpoint whether an address leads to a peer by its own interface."""
+
+    def reachable(local: bytes, remote: bytes) -> bool:
+        interfaces = {each.address: each.interface for each in monitor.addresses()}
+        return local in interfaces and leaves_by(kernel, local, remote, interfaces[local])
+
+    return reachable
 
 
 def open_queue(config: Config) -> PacketQueue:

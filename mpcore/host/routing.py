@@ -39,7 +39,7 @@ RTNH_F_ONLINK = 0x4
 # fib_rule_hdr has the same layout, with its action in place of the type
 HEADER = struct.Struct("=8BI")
 NEXT_HOP = struct.Struct("=HBBi")  # struct rtnexthop
-RTA_DST, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_MULTIPATH = 1, 4, 5, 6, 8, 9
+RTA_DST, RTA_SRC, RTA_OIF, RTA_GATEWAY, RTA_PRIORITY, RTA_METRICS, RTA_MULTIPATH = 1, 2, 4, 5, 6, 8, 9
 RTA_TABLE, RTA_VIA = 15, 18
 FRA_SRC, FRA_PRIORITY, FRA_TABLE, FRA_PROTOCOL = 2, 6, 15, 21
 GONE = (errno.ESRCH, errno.ENOENT)
@@ -173,6 +173,23 @@ def interface_index(name: str) -> int:
         return socket.if_nametoindex(name)
     except OSError:
         return 0
+
+
+def leaves_by(kernel: RouteSocket, local: bytes, remote: bytes, interface: str) -> bool:
+    """Tell whether a packet from `local` to `remote` leaves by that interface: `ip route get REMOTE from LOCAL`."""
+    bits = 8 * len(local)
+    question = HEADER.pack(FAMILIES[len(local)], bits, bits, 0, 0, 0, 0, 0, 0)
+    question += attribute(RTA_DST, remote) + attribute(RTA_SRC, local)
+    try:
+        answers = kernel.ask(RTM_GETROUTE, question)
+    except OSError:
+        return False
+    index = interface_index(interface)
+    return any(
+        number(parse_attributes(message.body[HEADER.size :]), RTA_OIF, 0) == index
+        for message in answers
+        if message.kind == RTM_NEWROUTE
+    )
 
 
 def is_main(route: Route) -> bool:

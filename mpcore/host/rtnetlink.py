@@ -111,6 +111,11 @@ class RouteSocket:
         for message in self._answers():
             raise OSError(errno.EPROTO, f"unexpected rtnetlink message {message.kind}")
 
+    def ask(self, kind: int, body: bytes) -> list[Message]:
+        """Return what the kernel answers to a question about one object. Raises OSError with its errno."""
+        self._send(kind, NLM_F_REQUEST | NLM_F_ACK, body)
+        return list(self._answers())
+
     def dump(self, kind: int, family: int) -> list[Message]:
         """Return every object of a kind. Raises OSError."""
         # the largest of the fixed headers is that of links; the kernel takes the family from its first byte

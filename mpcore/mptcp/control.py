@@ -6,7 +6,7 @@ an operator does, raise LocalProtocolError instead. Nothing is asked of the path
 `handle_established` (RFC 8684 §3.2: no join before the first DSS) or after `handle_fallback`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from mpcore.actions import (
@@ -49,6 +49,7 @@ class ConnectionControl:
         config: `max_subflows` and `add_addr_timeout_ns`
         manager: the path manager
         counts: one integer a `Counter`, which this object raises
+        reachable: tells whether packets from a local to a remote address leave by the local one's interface
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class ConnectionControl:
         config: MptcpConfig,
         manager: PathManager,
         counts: list[int] | None = None,
+        reachable: Callable[[bytes, bytes], bool] = lambda local, remote: True,
     ) -> None:
+        self._reachable = reachable
         self.token = keys.token(connection.key_local)
         self.counts = counts if counts is not None else [0] * COUNTER_COUNT
         self._connection = connection
@@ -251,6 +254,8 @@ class ConnectionControl:
             return "the addresses are of different families"
         if not self._takes_joins(RemoteAddress(action.remote, action.remote_id, action.remote_port)):
             return "the peer takes no joins at its first address and port (RFC 8684 §3.1, flag C)"
+        if not self._reachable(action.local, action.remote):
+            return "no route leads from that address to the peer's by its own interface: it would be no other path"
         if _path_of(action) in self._failed:
             return "a join on this path failed, and the peer has not announced it again (RFC 8684 §3.4.1)"
         return self._id_problem(action.local, action.local_id)

@@ -108,6 +108,7 @@ from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_RST, TCP_S
 cdef enum:
     CHALLENGES = 10            # challenge ACKs a second and subflow (RFC 5961 §7)
     SECOND_NS = 1000000000
+    MS = 1000000
     UNMAPPED_MAX = 16          # unmapped segments before the subflow is given up (RFC 8684 §3.3.1)
     REFUSED = -100             # take_payload: nothing may be acknowledged
 
@@ -154,9 +155,9 @@ cdef void input_syn(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
 cdef int acceptable(plane_t *plane, subflow_t *subflow, const tcp_t *tcp, uint64_t seq) noexcept nogil:
     """RFC 9293 §3.4 window test and RFC 7323 §5 PAWS; what fails is answered by an ACK."""
     cdef uint64_t end = seq + tcp.payload_size + (1 if tcp.flags & TCP_FIN else 0)
-    # a bare ACK that another one overtook on the way through the host is one tick old at most: no reason to refuse it
+    # a bare ACK that others overtook, even inside a host with several processors, can do no harm: it needs no data's protection
     if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and (
-            <int32_t>(tcp.ts_val - subflow.ts_recent) < (0 if tcp.payload_size else -1)):
+            <int32_t>(tcp.ts_val - subflow.ts_recent) < (0 if tcp.payload_size else -<int32_t>(subflow.rto_ns // MS))):
         count(plane, COUNTER_PAWS_DROPPED)
         subflow.ack_now = 1
         return 0
