@@ -140,9 +140,7 @@ class Endpoint:
         self._settle(now_ns)
         return verdict
 
-    def handle_punt(
-        self, direction: int, data: bytes, now_ns: int, checksum_ready: bool = True
-    ) -> Verdict:
+    def handle_punt(self, direction: int, data: bytes, now_ns: int, checksum_ready: bool = True) -> Verdict:
         """Decide on a packet that the engine has no connection for."""
         if self.engine.has_events():
             # A handle that has just become free must be forgotten before another connection gets it.
@@ -257,6 +255,17 @@ class Endpoint:
             for path_index in connection.paths_from(address):
                 self.engine.remove_subflow(connection.handle, path_index)
             self._apply(connection, effects, now_ns)
+        self._settle(now_ns)
+
+    # --- end
+
+    def shut_down(self, now_ns: int) -> None:
+        """End every connection, so that program and peer learn at once what they could not find out alone.
+
+        Without this endpoint the two ends number their bytes differently: nothing can go on as plain TCP.
+        """
+        for connection in self._table:
+            self.engine.abort(connection.handle, now_ns)
         self._settle(now_ns)
 
     # --- looking

@@ -1,33 +1,34 @@
 """The daemon in the foreground: sets the host up, runs the driver, takes everything back.
 
-Order matters: leftovers of a killed daemon go first; the queue is open before a rule can send a packet to it,
-and the rules are gone before it closes, because the kernel drops what waits in a queue that closes.
+Order matters. Nothing of the host is touched before the lock says that no other daemon runs here. The queue
+is open before leftovers of a killed daemon go and before a rule can send a packet to it, and the rules are
+gone before it closes, because the kernel drops what waits in a queue that closes.
 """
 
 import logging
 import random
-import signal
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
-from types import FrameType
 
 from mpcore.config import Config
 from mpcore.endpoint import Endpoint
 from mpcore.host.control import ControlServer, build_handlers
 from mpcore.host.driver import Driver
+from mpcore.host.lock import NamespaceLock
 from mpcore.host.netlink import AddressMonitor
 from mpcore.host.nfqueue import NetlinkQueue, PacketQueue
 from mpcore.host.pump import now_ns
-from mpcore.host.routing import SourceRouting, leaves_by
-from mpcore.host.rtnetlink import RouteSocket
+from mpcore.host.routing import SourceRouting
 from mpcore.host.rules import Rules
+from mpcore.host.signals import StopSignals
 
 log = logging.getLogger(__name__)
 
 
 def run(config: Config) -> int:
-    """Intercept until SIGTERM or SIGINT; print `ready` once packets are intercepted. Returns the exit status.
+    """Intercept until SIGTERM, SIGINT or SIGHUP; print `ready` once packets are intercepted.
+
+    Returns the exit status.
 
     Raises:
         HostError: the host lacks something, or another daemon runs
@@ -36,9 +37,11 @@ def run(config: Config) -> int:
         level=config.log.level.upper(), stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s"
     )
     with ExitStack() as stack:
+        # first of all, so that a signal during the set-up is not the end before everything is taken back
+        signals = StopSignals()
+        stack.callback(signals.close)
         driver = _set_up(config, stack)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, _stopper(driver))
+        driver.stop_when_readable(signals.fileno())
         print("ready", flush=True)
         driver.run()
     return 0
@@ -46,40 +49,27 @@ def run(config: Config) -> int:
 
 def _set_up(config: Config, stack: ExitStack) -> Driver:
     """Build everything; `stack` takes it back in reverse order."""
-    kernel = stack.enter_context(RouteSocket())
-    monitor = AddressMonitor(exclude_interfaces=config.mptcp.exclude_interfaces)
-    stack.callback(monitor.close)
-    endpoint = Endpoint(
-        config, rng=random.SystemRandom(), now_ns=now_ns(), reachable=_route_check(kernel, monitor)
-    )
+    endpoint = Endpoint(config, rng=random.SystemRandom(), now_ns=now_ns())
     rules = Rules(config)
     holder: list[Driver] = []
-    # a second daemon ends here, before it touches the first one's rules
+    stack.callback(NamespaceLock().close)
     control = ControlServer(config.control.path, build_handlers(endpoint.snapshot, lambda: holder[0].stop()))
     stack.callback(control.close)
+    queue = open_queue(config)
+    stack.callback(queue.close)
     rules.clean_leftovers()
     routing = SourceRouting(config.routing) if config.routing.manage else None
     if routing is not None:
         routing.clean_leftovers()
         stack.callback(routing.remove)
-    queue = open_queue(config)
-    stack.callback(queue.close)
+    monitor = AddressMonitor(exclude_interfaces=config.mptcp.exclude_interfaces)
+    stack.callback(monitor.close)
     driver = Driver(config, endpoint, queue, monitor, routing, control)
     holder.append(driver)
     stack.callback(driver.close)
     stack.callback(rules.remove)
     rules.install()
     return driver
-
-
-def _route_check(kernel: RouteSocket, monitor: AddressMonitor) -> Callable[[bytes, bytes], bool]:
-    """Return what tells the endpoint whether an address leads to a peer by its own interface."""
-
-    def reachable(local: bytes, remote: bytes) -> bool:
-        interfaces = {each.address: each.interface for each in monitor.addresses()}
-        return local in interfaces and leaves_by(kernel, local, remote, interfaces[local])
-
-    return reachable
 
 
 def open_queue(config: Config) -> PacketQueue:
@@ -102,10 +92,3 @@ def open_queue(config: Config) -> PacketQueue:
         mark_seen=routing.mark_seen,
         mark_leave=routing.mark_leave,
     )
-
-
-def _stopper(driver: Driver) -> Callable[[int, FrameType | None], None]:
-    def stop(number: int, frame: FrameType | None) -> None:
-        driver.stop()
-
-    return stop

@@ -68,7 +68,7 @@ class Driver:
         self._apply_routing()
 
     def run(self) -> None:
-        """Run until `stop` is called."""
+        """Run until `stop` is called, then end the connections while packets still come by here."""
         while not self._stopping:
             for key, _ in self._selector.select(self._sleep_s()):
                 if key.data is self._control:
@@ -78,13 +78,20 @@ class Driver:
                     handle()
             self._on_time()
             self._publish()
+        self._endpoint.shut_down(now_ns())
+        self._pump.work()
+
+    def stop_when_readable(self, descriptor: int) -> None:
+        """End `run` once `descriptor` has something to read."""
+        self._selector.register(descriptor, selectors.EVENT_READ, self.stop)
 
     def stop(self) -> None:
         """End `run` at its next turn."""
         self._stopping = True
 
     def close(self) -> None:
-        """Give back sockets; rules and routes belong to the daemon."""
+        """Decide on what still waits in the queue, which loses it by closing, and give back the sockets."""
+        self._pump.turn(BATCHES_A_TURN)
         self._pump.close()
 
     def stats(self) -> dict[str, Any]:
