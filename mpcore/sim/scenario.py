@@ -11,6 +11,7 @@ from mpcore.sim.link import PipeStatistics
 from mpcore.sim.network import LinkPlan, Network, two_hosts
 from mpcore.sim.node import SansIo
 from mpcore.sim.rng import Random
+from mpcore.sim.tcp_app import App
 from mpcore.sim.tcp_connection import TcpConnection
 from mpcore.sim.tcp_settings import TcpSettings
 
@@ -128,6 +129,7 @@ class _Pair:
         self.server = Transfer(
             network.clock, rng.stream(network.seed, "bytes down"), down, close=server_close
         )
+        self._accepted = False
         client, server = network.nodes["client"], network.nodes["server"]
         server.host.listen(PORT, self._accept)
         local, remote = client.interfaces[0].address, server.interfaces[0].address
@@ -138,7 +140,11 @@ class _Pair:
         failed = bool(self.client.error or self.server.error)
         return failed or all(app.ended and app.sent_all for app in (self.client, self.server))
 
-    def _accept(self, connection: TcpConnection) -> Transfer:
+    def _accept(self, connection: TcpConnection) -> App:
+        """Serve the first connection; another one, such as a join without its option, is left alone."""
+        if self._accepted:
+            return App()
+        self._accepted = True
         return self.server
 
 

@@ -77,12 +77,16 @@ def transfer(links: Sequence[LinkPlan], **changes: object) -> TransferResult:
     return run_transfer(links, **{**usual, **changes})  # type: ignore[arg-type]
 
 
-def check(result: TransferResult) -> TransferResult:
-    """Assert that every byte arrived, and that no host was led to retransmit, doubt or reset anything."""
+def check(result: TransferResult, *, resets: bool = False) -> TransferResult:
+    """Assert that every byte arrived, and that no host was led to doubt or reset anything.
+
+    With `resets` a host may answer what arrives on a subflow that has ended already (RFC 9293 §3.10.7.1).
+    """
     assert result.ok, f"{result.errors}, up {result.up}, down {result.down}"
     for counters in (result.client_counters, result.server_counters):
-        for fault in ("bad_checksums", "unreadable", "bad_acks", "paws_rejected", "resets_sent"):
+        for fault in ("bad_checksums", "unreadable", "bad_acks", "paws_rejected"):
             assert counters.get(fault, 0) == 0, fault
+        assert resets or counters.get("resets_sent", 0) == 0
     return result
 
 
@@ -198,7 +202,8 @@ def test_a_plain_peer_gets_plain_tcp(side: str) -> None:
 )
 def test_options_are_stripped(side: Side | None, matches: object) -> None:
     box = StripOptions(side=side, matches=matches)  # type: ignore[arg-type]
-    check(transfer([boxed(box), CLEAN], limit_ns=120 * SECOND))
+    # joins that were under way when the connection fell back are reset
+    check(transfer([boxed(box), CLEAN], limit_ns=120 * SECOND), resets=True)
     assert box.touched
 
 
@@ -238,7 +243,7 @@ def test_a_changed_payload_is_found_by_the_checksum() -> None:
         server_endpoint=with_checksums,
         up_bytes=2_000_000,
     )
-    check(result)
+    check(result, resets=True)
     assert box.touched
 
 
