@@ -356,45 +356,55 @@ cdef void advance(subflow_t *subflow, uint64_t end) noexcept nogil:
         subflow.ooo_last = 0
 
 
-cdef int deliver_gaps(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
-                      const uint8_t *data, uint64_t end) noexcept nogil:
-    """Deliver the parts of [seq, end) that the subflow has not received yet."""
-    cdef uint64_t cursor = seq
-    cdef uint64_t stop
-    cdef uint32_t i = 0
-    cdef int status
-    while cursor < end:
-        while i < subflow.ooo_count and subflow.ooo[i].end <= cursor:
-            i += 1
-        if i < subflow.ooo_count and subflow.ooo[i].start <= cursor:
-            cursor = subflow.ooo[i].end
+cdef uint64_t next_gap(const subflow_t *subflow, uint64_t *start, uint64_t end) noexcept nogil:
+    """Move `start` to the first offset not received yet; return where that gap ends, at most `end`."""
+    cdef uint32_t i
+    for i in range(subflow.ooo_count):
+        if subflow.ooo[i].end <= start[0]:
             continue
-        stop = end
-        if i < subflow.ooo_count and subflow.ooo[i].start < end:
-            stop = subflow.ooo[i].start
-        status = mapping_deliver(plane, conn, subflow, mapping, cursor, data + (cursor - seq),
-                                 <uint32_t>(stop - cursor))
-        if status != MAP_OK:
-            return status
-        cursor = stop
-    return MAP_OK
+        if subflow.ooo[i].start > start[0]:
+            return min(subflow.ooo[i].start, end)
+        start[0] = subflow.ooo[i].end
+    return end
+
+
+cdef int has_place(const subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
+    """True when a received range can be noted: it continues another one or there is room for one more."""
+    cdef uint32_t i
+    if subflow.ooo_count < OOO_MAX or start <= subflow.rcv_nxt:
+        return 1
+    for i in range(subflow.ooo_count):
+        if subflow.ooo[i].start == end or subflow.ooo[i].end == start:
+            return 1
+    return 0
+
+
+cdef void note_received(subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
+    subflow.bytes_received += end - start
+    if start <= subflow.rcv_nxt:
+        advance(subflow, end)
+    else:
+        ooo_insert(subflow, start, end)
 
 
 cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
                 const uint8_t *data, uint32_t size) noexcept nogil:
-    """Deliver what is new of [seq, seq + size), all of it inside `mapping`, and count it as received."""
+    """Deliver what is new of [seq, seq + size), all of it inside `mapping`, gap by gap; each is delivered once."""
     cdef uint64_t end = seq + size
+    cdef uint64_t start = seq
+    cdef uint64_t stop
     cdef int status
-    if seq > subflow.rcv_nxt and subflow.ooo_count == OOO_MAX and seq > subflow.ooo[OOO_MAX - 1].end:
-        return MAP_REFUSED
-    status = deliver_gaps(plane, conn, subflow, mapping, seq, data, end)
-    if status != MAP_OK:
-        return status
-    if seq <= subflow.rcv_nxt:
-        advance(subflow, end)
-    elif ooo_insert(subflow, seq, end) < 0:
-        return MAP_REFUSED
-    subflow.bytes_received += size
+    while start < end:
+        stop = next_gap(subflow, &start, end)
+        if start >= end:
+            return MAP_OK
+        if not has_place(subflow, start, stop):
+            return MAP_REFUSED
+        status = mapping_deliver(plane, conn, subflow, mapping, start, data + (start - seq), <uint32_t>(stop - start))
+        if status != MAP_OK:
+            return status
+        note_received(subflow, start, stop)
+        start = stop
     return MAP_OK
 
 

@@ -80,6 +80,8 @@ cdef mapping_t *remember(plane_t *plane, subflow_t *subflow, const mapping_t *ma
     for i in range(MAP_MAX):
         slot = &subflow.maps[subflow.map_next % MAP_MAX]
         subflow.map_next += 1
+        if slot.seq + slot.size <= subflow.rcv_nxt:
+            release(plane, slot)
         if slot.buffer == NULL:
             slot[0] = mapping[0]
             slot.buffer = NULL
@@ -119,6 +121,9 @@ cdef int mapping_find(plane_t *plane, conn_t *conn, subflow_t *subflow, const mp
     elif not agrees(known, out):
         count(plane, COUNTER_DSS_NOT_MATCHING)
         return MAP_INVALID
+    else:
+        # the first declaration stands: bytes are collected and verified by its extent
+        out[0] = known[0]
     return MAP_OK
 
 
@@ -149,7 +154,7 @@ cdef int collect(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping
         slot.buffer = chunk_take(&plane.pool)
         if slot.buffer == NULL:
             return MAP_REFUSED
-    # data_len is a 16-bit number, so a mapping always fits in a chunk
+    # data_len is a 16-bit number, so a mapping always fits in a chunk, and the piece lies inside the mapping
     memcpy(slot.buffer + (seq - slot.seq), data, size)
     if slot.got + size < slot.size:
         slot.got += size
