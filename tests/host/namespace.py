@@ -8,6 +8,7 @@ import subprocess
 import sys
 import traceback
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
@@ -22,6 +23,11 @@ def run(*command: str, stdin: str | None = None) -> str:
     done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=30)
     assert done.returncode == 0, f"{' '.join(command)}: {done.stderr}"
     return done.stdout
+
+
+def set_variable(name: str, value: int) -> None:
+    """Set a kernel variable, such as `net.ipv4.ip_forward`, without sysctl: not every host has that program."""
+    Path("/proc/sys", *name.split(".")).write_text(f"{value}\n")
 
 
 def enter_new_namespace() -> None:

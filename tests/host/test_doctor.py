@@ -8,7 +8,7 @@ from mpcore.host import doctor
 from mpcore.host.doctor import Finding, diagnose
 from mpcore.host.iptables import Iptables
 from mpcore.host.nft import Nft
-from tests.host.namespace import drop_privileges, in_namespace, run
+from tests.host.namespace import drop_privileges, in_namespace, run, set_variable
 from tests.host.uplinks import add_uplink
 
 
@@ -34,7 +34,7 @@ def test_a_host_with_two_uplinks_lacks_nothing_and_nothing_changes() -> None:
 @in_namespace
 def test_each_failure_names_its_remedy() -> None:
     add_uplink(1)
-    run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1")
+    set_variable("net.ipv4.conf.all.rp_filter", 1)
 
     def refuse(*arguments: object, **options: object) -> object:
         raise HostError("not today")

@@ -6,7 +6,7 @@ import pytest
 
 from mpcore.errors import HostError
 from mpcore.host.rawsock import RawSender
-from tests.host.namespace import in_namespace, run
+from tests.host.namespace import in_namespace, run, set_variable
 from tests.host.packets import udp_packet
 
 SO_RCVBUFFORCE = 33
@@ -19,7 +19,8 @@ def local_socket(version: int) -> socket.socket:
     run("ip", "link", "add", "uplink", "type", "veth", "peer", "name", "far")
     run("ip", "link", "set", "far", "up")
     run("ip", "link", "set", "uplink", "up")
-    run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=1", "net.ipv4.conf.lo.rp_filter=1")
+    for device in ("all", "lo"):
+        set_variable(f"net.ipv4.conf.{device}.rp_filter", 1)
     if version == 4:
         run("ip", "addr", "add", f"{LOCAL[4]}/24", "dev", "uplink")
     else:

@@ -1,5 +1,6 @@
 """The rules: what they say, what they leave behind, and what they do to packets."""
 
+import shutil
 import socket
 
 import pytest
@@ -167,6 +168,7 @@ def test_the_same_rules_in_nft() -> None:
     ]
 
 
+@pytest.mark.skipif(shutil.which("nft") is None, reason="needs the program nft")
 @in_namespace
 def test_nft_takes_its_rules_and_removing_empties_the_chains() -> None:
     """Where the kernel lacks nft's queue statement, a counter stands in for it."""
