@@ -26,7 +26,7 @@ def run(*command: str, stdin: str | None = None) -> str:
 
 
 def set_variable(name: str, value: int) -> None:
-    """Set a kernel variable, such as `net.ipv4.ip_forward`, without sysctl: not every host has that program."""
+    """Set a kernel variable, such as `net.ipv4.ip_forward`; not every host has the program sysctl."""
     Path("/proc/sys", *name.split(".")).write_text(f"{value}\n")
 
 
