@@ -4,62 +4,7 @@ from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 
 from mpcore.wire.bits cimport load32
 
-cdef extern from *:
-    """
-    #include <string.h>
-
-    /* Run-time choice of the instruction set needs gcc and glibc's ifunc; the resolvers would run before the
-       address sanitizer is ready. */
-    #if defined(__x86_64__) && defined(__GLIBC__) && defined(__GNUC__) && !defined(__clang__) \
-        && !defined(__SANITIZE_ADDRESS__)
-    #define MPCORE_SUM_CLONES __attribute__((target_clones("default", "avx2", "avx512f")))
-    #else
-    #define MPCORE_SUM_CLONES
-    #endif
-
-    /* Halves of 64-bit words are added in lanes of their own, so that the loop vectorises without any carry:
-       the accumulators cannot overflow below 2^31 words. In the machine's byte order, not folded. */
-    MPCORE_SUM_CLONES
-    static uint64_t mpcore_sum_words(const uint8_t *data, size_t words)
-    {
-        uint64_t low = 0, high = 0;
-        for (size_t i = 0; i < words; i++) {
-            uint64_t word;
-            memcpy(&word, data + 8 * i, sizeof word);
-            low += (uint32_t)word;
-            high += word >> 32;
-        }
-        return low + high;
-    }
-
-    static inline uint32_t mpcore_fold(uint64_t total)
-    {
-        total = (total & 0xffffffff) + (total >> 32);
-        total = (total & 0xffffffff) + (total >> 32);
-        total = (total & 0xffff) + (total >> 16);
-        total = (total & 0xffff) + (total >> 16);
-        return (uint32_t)((total & 0xffff) + (total >> 16));
-    }
-
-    static inline uint32_t mpcore_swap(uint32_t sum)
-    {
-        return ((sum & 0xff) << 8) | (sum >> 8);
-    }
-
-    /* RFC 1071 section 2 (B): the sum may be taken in the machine's byte order and swapped at the end. */
-    static inline uint32_t mpcore_sum(const uint8_t *data, size_t size)
-    {
-        uint64_t total = mpcore_sum_words(data, size / 8), word = 0;
-        uint32_t sum;
-        memcpy(&word, data + (size & ~(size_t)7), size & 7);
-        sum = mpcore_fold(total + (uint32_t)word + (word >> 32));
-    #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-        return sum;
-    #else
-        return mpcore_swap(sum);
-    #endif
-    }
-    """
+cdef extern from "pyx/wire/sum.h":
     uint32_t mpcore_fold(uint64_t total) noexcept nogil
     uint32_t mpcore_swap(uint32_t sum) noexcept nogil
     uint32_t mpcore_sum(const uint8_t *data, size_t size) noexcept nogil
