@@ -46,6 +46,7 @@ from mpcore.wire.shim6_messages import (
     find_option,
     options_of,
 )
+from mpcore.wire.shim6_option_codec import option_size
 from mpcore.wire.shim6_options import (
     CgaParameterData,
     CgaSignature,
@@ -107,6 +108,7 @@ __all__ = [
     "find_critical",
     "find_option",
     "option_offset",
+    "option_size",
     "options_of",
     "parse_message",
     "parse_payload_header",

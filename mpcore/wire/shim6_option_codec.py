@@ -30,6 +30,11 @@ _ELEMENT_MAX = 3
 _LOCATORS_AT = 5  # in the contents: generation, number of locators, then the methods
 
 
+def option_size(length: int) -> int:
+    """Return the octets of an option whose contents have `length`, head and padding included."""
+    return 11 + length - (length + 3) % 8
+
+
 def walk_options(data: bytes, start: int) -> Iterator[tuple[int, int, bool, bytes]]:
     """Yield (offset, type, critical, contents) of each option from `start` on.
 
@@ -39,7 +44,7 @@ def walk_options(data: bytes, start: int) -> Iterator[tuple[int, int, bool, byte
         if len(data) - start < 4:
             raise WireError(f"{len(data) - start} octets at the end of the message are no option")
         head, length = struct.unpack_from(">HH", data, start)
-        total = 11 + length - (length + 3) % 8
+        total = option_size(length)
         if total > len(data) - start:
             raise WireError(f"option {head >> 1} of {length} octets runs past the end of the message")
         yield start, head >> 1, bool(head & 1), data[start + 4 : start + 4 + length]
@@ -150,7 +155,7 @@ def _emit_option(kind: int, contents: bytes, critical: bool) -> bytes:
     if len(contents) > 0xFFFF:
         raise WireError(f"an option has at most 65535 octets, not {len(contents)}")
     head = struct.pack(">HH", kind << 1 | critical, len(contents))
-    return head + contents + bytes(7 - (len(contents) + 3) % 8)
+    return (head + contents).ljust(option_size(len(contents)), b"\0")
 
 
 def _contents(option: Shim6Option) -> tuple[int, bytes]:
