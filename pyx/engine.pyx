@@ -128,6 +128,16 @@ cdef int events_short(const plane_t *plane) noexcept nogil:
     return plane.event_tail - plane.event_head > EVENTS - EVENT_MARGIN
 
 
+cdef void unlist(uint32_t *ids, uint32_t *listed, uint32_t id) noexcept nogil:
+    """Take an id out of a list that holds it at most once."""
+    cdef uint32_t i
+    for i in range(listed[0]):
+        if ids[i] == id:
+            listed[0] -= 1
+            ids[i] = ids[listed[0]]
+            return
+
+
 cdef bytes address_bytes(const uint8_t *address, int version):
     return PyBytes_FromStringAndSize(<const char *>address, 4 if version == 4 else 16)
 
@@ -339,7 +349,11 @@ cdef class Engine:
             if conn == NULL or not conn.dirty:
                 continue
             conn.dirty = 0
-            if events_short(plane) or connection_pump(plane, conn):
+            if events_short(plane):
+                full = 1
+                mark_dirty(plane, conn)
+                continue
+            if connection_pump(plane, conn):
                 full = 1
                 mark_dirty(plane, conn)
             if not conn.pending and not conn.gone:
@@ -382,7 +396,7 @@ cdef class Engine:
         return &self.plane.queues[port]
 
     cdef void destroy(self, conn_t *conn) noexcept nogil:
-        """Forget a connection: its keys, timer, memory; the handle is free for another."""
+        """Forget a connection: its keys, timer, memory. The handle is free for another once Python has heard of it."""
         cdef flow_key_t key
         cdef subflow_t *subflow
         cdef int i
@@ -401,10 +415,12 @@ cdef class Engine:
         table_remove(&self.table, &key)
         connection_clear(self.plane, conn)
         heap_set(&self.heap, conn.id, -1)
+        if conn.dirty:
+            unlist(self.plane.dirty, &self.plane.dirty_count, conn.id)
+        if conn.pending:
+            unlist(self.plane.pending, &self.plane.pending_count, conn.id)
         new_event(self.plane, conn, EVENT_CLOSED, 0, 0)
         self.conns[conn.id] = NULL
-        self.free_ids[self.free_count] = conn.id
-        self.free_count += 1
         self.live -= 1
         free(conn)
 
@@ -493,7 +509,11 @@ cdef class Engine:
         self.free_count -= 1
         self.live += 1
         self.conns[conn.id] = conn
-        self._add_subflow(conn.id, 0, effect, now_ns)
+        try:
+            self._add_subflow(conn.id, 0, effect, now_ns)
+        except BaseException:
+            self.destroy(conn)
+            raise
         if conn.role == ROLE_SERVER:
             # its key came back in the third ACK, which is also the host's to hear of (RFC 8684 §3.1)
             conn.established = 1
@@ -678,6 +698,9 @@ cdef class Engine:
             event = &self.plane.events[self.plane.event_head & self.plane.event_mask]
             result.append((event.kind, event.conn, event.subflow, event.value,
                            PyBytes_FromStringAndSize(<const char *>event.data, event.size)))
+            if event.kind == EVENT_CLOSED:
+                self.free_ids[self.free_count] = event.conn
+                self.free_count += 1
             self.plane.event_head += 1
         return result
 

@@ -6,6 +6,8 @@ are unwrapped next to the last known value. Times are nanoseconds of the caller'
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcpy
 
 from mpcore.store.counters cimport COUNTER_COUNT
 from mpcore.store.packet cimport PORT_MAX, transmit_queue_t
@@ -336,9 +338,33 @@ cdef inline void mark_dirty(plane_t *plane, conn_t *conn) noexcept nogil:
         plane.dirty_count += 1
 
 
+cdef inline int grow_events(plane_t *plane) noexcept nogil:
+    """Double the ring of events; 0, or -1 when memory is short."""
+    cdef uint32_t slots = plane.event_mask + 1
+    cdef uint32_t first = plane.event_head & plane.event_mask
+    cdef event_t *bigger = <event_t *>malloc(2 * <size_t>slots * sizeof(event_t))
+    if bigger == NULL:
+        return -1
+    memcpy(bigger, &plane.events[first], (slots - first) * sizeof(event_t))
+    memcpy(&bigger[slots - first], plane.events, first * sizeof(event_t))
+    free(plane.events)
+    plane.events = bigger
+    plane.event_head = 0
+    plane.event_tail = slots
+    plane.event_mask = 2 * slots - 1
+    return 0
+
+
 cdef inline event_t *new_event(plane_t *plane, conn_t *conn, int kind, int subflow, uint32_t value) noexcept nogil:
-    """Append an event; the engine stops taking packets before the ring is full."""
-    cdef event_t *event = &plane.events[plane.event_tail & plane.event_mask]
+    """Append an event.
+
+    The engine stops taking packets before the ring is full; what Python asks of many connections at once may still
+    fill it, so it grows. Without memory the newest event gives way.
+    """
+    cdef event_t *event
+    if plane.event_tail - plane.event_head > plane.event_mask and grow_events(plane) < 0:
+        plane.event_tail -= 1
+    event = &plane.events[plane.event_tail & plane.event_mask]
     plane.event_tail += 1
     event.kind = <uint8_t>kind
     event.subflow = <uint8_t>subflow
