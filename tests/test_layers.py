@@ -24,7 +24,9 @@ ALLOWED: dict[str, set[str]] = {
     "host": CORE,
     "sim": CORE,
     "lab": CORE | {"host"},
-    "cli": CORE | {"host", "sim", "lab"},
+    "analysis": {"wire", "store", "mptcp"},
+    "scapy": {"wire", "mptcp"},
+    "cli": CORE | {"host", "sim", "lab", "analysis"},
     "main": {"cli"},  # python -m mpcore
 }
 TOUCHES_THE_SYSTEM = {"host", "lab", "cli", "main"}

@@ -1,0 +1,109 @@
+"""The layers against the codec of `mpcore.wire`, and against any bytes."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+pytest.importorskip("scapy.layers.inet6", reason="Scapy is not installed")
+
+from scapy.layers.inet import ICMP, IP, TCP, TCPerror
+from scapy.layers.inet6 import IPv6
+from scapy.packet import Packet, Raw
+
+import mpcore
+from mpcore.scapy import MPTCPDSS, MPTCPMalformed, MPTCPOption, Shim6, Shim6Error, mptcp_options
+from mpcore.wire.values import Dss, MptcpOption, Segment, emit_segment
+from tests.vectors.mptcp_options import CANONICAL, MALFORMED, RESERVED
+
+Vector = tuple[str, str, MptcpOption]
+
+
+def rebuilt(packet: Packet) -> bytes:
+    """Return what the fields of a packet give, without what Scapy remembers of its bytes."""
+    packet = packet.copy()
+    packet.clear_cache()
+    return bytes(packet)
+
+
+@pytest.mark.parametrize("vector", CANONICAL + RESERVED + MALFORMED, ids=lambda vector: vector[0])
+def test_every_form_is_dissected_and_built_back(vector: Vector) -> None:
+    """RFC 8684 §3: reserved bits and malformed options included."""
+    data = bytes.fromhex(vector[1].replace(" ", ""))
+    option = MPTCPOption(data)
+    assert rebuilt(option) == data
+    assert isinstance(option, MPTCPMalformed) == (vector in MALFORMED)
+    assert type(option) is not MPTCPOption
+
+
+@given(st.binary(min_size=1, max_size=40))
+def test_any_bytes_are_an_option(data: bytes) -> None:
+    assert rebuilt(MPTCPOption(b"\x1e" + data)) == b"\x1e" + data
+
+
+@given(st.binary(max_size=40))
+def test_any_bytes_are_tcp_options(area: bytes) -> None:
+    area += bytes(-len(area) % 4)
+    header = bytearray(bytes(TCP(chksum=1)))
+    header[12] = (20 + len(area)) // 4 << 4
+    data = bytes(header) + area
+    packet = TCP(data)
+    assert bytes(packet) == data
+    packet.window = 5
+    bytes(packet)
+
+
+@given(st.integers(0, 255), st.binary(max_size=200))
+def test_any_bytes_are_shim6(kind: int, rest: bytes) -> None:
+    data = bytes([59, len(rest) // 8 % 12, kind]) + rest
+    packet = Shim6(data)
+    assert bytes(packet) == data
+    assert isinstance(packet, (Raw, Shim6))
+    # What pads a message is not kept beyond its 8 octets.
+    assert rebuilt(packet)[: len(data)] == data
+
+
+def test_a_segment_of_the_codec_is_read() -> None:
+    mapping = Dss(data_ack=7, data_seq=9, subflow_seq=1, data_len=4)
+    segment = Segment(4, b"\x0a\0\0\1", b"\x0a\0\0\2", 1, 2, 3, 0, 0x10, 5, (mapping,), b"data")
+    (found,) = mptcp_options(IP(emit_segment(segment)))
+    assert (found.dataAck, found.dataSeq, found.subflowSeq, found.dataLevelLength) == (7, 9, 1, 4)
+
+
+def test_a_quoted_segment_has_options_too() -> None:
+    quoted = bytes(IP() / TCP(options=[("MPTCP", MPTCPDSS(flags="A", dataAck=1))]))
+    packet = IP(bytes(IP() / ICMP(type=3, code=4) / quoted))
+    (option,) = [value for _, value in packet[TCPerror].options if isinstance(value, MPTCPOption)]
+    assert option.dataAck == 1
+
+
+def test_a_packet_without_tcp_has_no_options() -> None:
+    assert mptcp_options(IPv6() / Shim6Error()) == []
+
+
+def test_scapy_is_loaded_only_when_asked_for() -> None:
+    code = "import sys, mpcore; mpcore.scapy_ext; print('scapy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
+
+
+def test_the_extension_names_its_layers() -> None:
+    class Ext:
+        class MODE:
+            CONTRIB = "contrib"
+
+        def __init__(self) -> None:
+            self.registered: list[str] = []
+
+        def config(self, name: str, version: str) -> None:
+            self.known = (name, version)
+
+        def register(self, name: str, mode: str, path: object) -> None:
+            assert mode == "contrib"
+            self.registered.append(name)
+
+    ext = Ext()
+    mpcore.scapy_ext(ext)
+    assert ext.known == ("mpcore", mpcore.__version__)
+    assert ext.registered == ["mptcp", "shim6"]
