@@ -53,6 +53,7 @@ from mpcore.policy.registry import path_manager
 from mpcore.wire.values import parse_mptcp_option, parse_segment
 
 EVENTS_MAX = 4096
+HOST_PORTS = (0, 1)  # transmit ports that lead to local sockets
 FALLEN_BACK_MAX = 256
 # Connections that nobody expected to be multipath: telling of each would drown the others.
 QUIET_REASONS = frozenset(
@@ -130,9 +131,15 @@ class Endpoint:
 
     # --- packets
 
-    def handle_packet(self, direction: Direction, data: bytes, now_ns: int) -> Verdict:
-        """Decide on one packet whose TCP checksum is complete."""
-        kind = self.engine.process(direction, data, now_ns)
+    def handle_packet(
+        self, direction: Direction, data: bytes, now_ns: int, carrier: int | None = None
+    ) -> Verdict:
+        """Decide on one packet whose TCP checksum is complete.
+
+        `carrier` names a super-packet of the host that the driver can keep: the verdict may then be HOLD, and a Transmit
+        with that id follows (`engine.hold_carriers` allows it).
+        """
+        kind = self.engine.process(direction, data, now_ns, True, carrier)
         if kind == VerdictKind.PUNT:
             verdict = self.handle_punt(direction, data, now_ns)
         else:
@@ -175,8 +182,8 @@ class Endpoint:
         """Take the packets to be sent, in order."""
         sources = self.engine.port_addresses
         packets = [
-            Transmit(sources[port] is None, sources[port] or b"", data)
-            for port, data in self.engine.poll_transmit()
+            Transmit(port in HOST_PORTS, sources[port] or b"", data, carrier)
+            for port, data, carrier in self.engine.poll_transmit()
         ]
         return [*self.take_transmits(), *packets]
 

@@ -645,14 +645,20 @@ cdef class Engine:
 
     # --- Python's side: driving (tests, simulator, punts)
 
-    def process(self, int direction, bytes data, object now_ns, bint checksum_ready=True):
-        """Decide on one packet; return its verdict as an `actions.VerdictKind` value, PUNT included."""
+    def process(self, int direction, bytes data, object now_ns, bint checksum_ready=True, carrier=None):
+        """Decide on one packet; return its verdict as an `actions.VerdictKind` value, PUNT included.
+
+        `carrier` is the id of a super-packet that may be put on HOLD, see `hold_carriers`.
+        """
         cdef packet_t packet
         memset(&packet, 0, sizeof(packet))
         packet.data = <uint8_t *>PyBytes_AS_STRING(data)
         packet.size = <uint32_t>len(data)
         packet.direction = direction
         packet.flags = 0 if checksum_ready else PACKET_CHECKSUM_NOT_READY
+        if carrier is not None:
+            packet.id = carrier
+            packet.flags |= PACKET_GSO
         self.process_batch(&packet, 0, 1, now_ns)
         return packet.verdict
 
@@ -674,7 +680,10 @@ cdef class Engine:
         return None if next_ns == NEVER else next_ns
 
     def poll_transmit(self):
-        """Take every packet out of the queues: a list of (port, bytes)."""
+        """Take every packet out of the queues: a list of (port, bytes, carrier).
+
+        `carrier` is the id of a packet on hold that leaves with these bytes, or is dropped when there are none; else None.
+        """
         cdef transmit_queue_t *queue
         cdef transmit_t *slot
         cdef int port, piece
@@ -686,7 +695,7 @@ cdef class Engine:
                 data = PyBytes_FromStringAndSize(<const char *>slot.header, slot.header_size)
                 for piece in range(slot.piece_count):
                     data += PyBytes_FromStringAndSize(<const char *>slot.piece[piece], slot.piece_size[piece])
-                result.append((port, data))
+                result.append((port, data, slot.carrier if port == PORT_CARRIER else None))
                 queue.head += 1
         return result
 

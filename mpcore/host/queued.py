@@ -9,6 +9,7 @@ class PacketFlag(IntFlag):
 
     CHECKSUM_NOT_READY = 1
     TRUNCATED = 2
+    GSO = 4
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,12 +20,16 @@ from mpcore.sim.rng import Random
 from mpcore.sim.tcp_settings import TcpSettings
 from mpcore.sim.trace import Trace
 
+_LARGEST_HEADERS = 120  # IPv6 and TCP with all options
+
 
 class SansIo(Protocol):
     """What a node asks of an endpoint; `mpcore.endpoint.Endpoint` is one."""
 
-    def handle_packet(self, direction: Direction, data: bytes, now_ns: int) -> Verdict:
-        """Decide what becomes of a packet."""
+    def handle_packet(
+        self, direction: Direction, data: bytes, now_ns: int, carrier: int | None = None
+    ) -> Verdict:
+        """Decide what becomes of a packet; `carrier` is the id of one that may be put on HOLD."""
 
     def flush(self, now_ns: int) -> None:
         """Finish a batch: no further packet waits."""
@@ -80,6 +84,9 @@ class Node:
         self._flush_due = False  # the endpoint has worked since its last flush
         self._flush_waits = False
         self._left: set[Flow] = set()
+        self.carriers = False  # offer super-packets to the endpoint, as a driver with NFQUEUE does
+        self._held: dict[int, int] = {}  # carriers on hold, with the size the host cuts them to
+        self._next_carrier = 0
         self._timer = Timer(clock, self._on_timeout)
 
     def set_endpoint(self, endpoint: SansIo) -> None:
@@ -149,7 +156,7 @@ class Node:
             return
         self._trace.packet(f"{self.name}/endpoint", direction.name.lower(), data)
         self._flush_due = True
-        verdict = self.endpoint.handle_packet(direction, data, self._clock.now_ns)
+        verdict = self._decide(direction, data, gso_bytes)
         self.counters[verdict.kind.name.lower()] += 1
         if verdict.kind is VerdictKind.LEAVE:
             self._left.add(self._flow(direction, data))
@@ -159,8 +166,28 @@ class Node:
             self._deliver(direction, verdict.data, gso_bytes)
         elif verdict.kind in (VerdictKind.PASS, VerdictKind.LEAVE):
             self._deliver(direction, data, gso_bytes)
-        elif verdict.kind is not VerdictKind.DROP:
+        elif verdict.kind not in (VerdictKind.DROP, VerdictKind.HOLD):
             raise SimulationError(f"{self.name}: an endpoint does not give the verdict {verdict.kind.name}")
+
+    def _decide(self, direction: Direction, data: bytes, gso_bytes: int) -> Verdict:
+        """Ask the endpoint; a super-packet is offered as a carrier and kept while the verdict is HOLD."""
+        assert self.endpoint is not None
+        if not self.carriers or not gso_bytes or len(data) <= gso_bytes + _LARGEST_HEADERS:
+            return self.endpoint.handle_packet(direction, data, self._clock.now_ns)
+        self._next_carrier += 1
+        verdict = self.endpoint.handle_packet(direction, data, self._clock.now_ns, self._next_carrier)
+        if verdict.kind is VerdictKind.HOLD:
+            self._held[self._next_carrier] = gso_bytes
+        return verdict
+
+    def _release(self, transmit: Transmit) -> None:
+        """Let a packet on hold go, with the content that it got."""
+        assert transmit.carrier is not None
+        gso_bytes = self._held.pop(transmit.carrier)
+        if transmit.data:
+            self.counters["carried"] += 1
+            for packet in segment_super_packet(transmit.data, gso_bytes):
+                self._route(packet)
 
     def _deliver(self, direction: Direction, data: bytes, gso_bytes: int) -> None:
         if direction is Direction.FROM_NETWORK:
@@ -174,7 +201,9 @@ class Node:
         if self.endpoint is None:
             return
         for transmit in self.endpoint.poll_transmit():
-            if transmit.to_host:
+            if transmit.carrier is not None:
+                self._release(transmit)
+            elif transmit.to_host:
                 self.counters["injected"] += 1
                 self._to_host(transmit.data)
             else:

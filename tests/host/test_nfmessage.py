@@ -84,7 +84,7 @@ def kernel() -> Iterator[Kernel]:
 def test_every_attribute_of_a_packet_is_read(kernel: Kernel) -> None:
     extra = attribute(14, struct.pack(">I", 3)) + attribute(13, struct.pack(">I", 70000)) + attribute(99, b"")
     (packet,) = kernel.give(packet_message(9, b"data!", hook=1, mark=7, extra=extra))
-    flags = PacketFlag.CHECKSUM_NOT_READY | PacketFlag.TRUNCATED
+    flags = PacketFlag.CHECKSUM_NOT_READY | PacketFlag.TRUNCATED | PacketFlag.GSO
     assert packet == QueuedPacket(9, False, b"data!", 7, 1, flags)
 
 

@@ -25,7 +25,9 @@ class PassThrough:
         self.next_deadline: int | None = None
         self._handler = handler
 
-    def handle_packet(self, direction: Direction, data: bytes, now_ns: int) -> Verdict:
+    def handle_packet(
+        self, direction: Direction, data: bytes, now_ns: int, carrier: int | None = None
+    ) -> Verdict:
         self.seen.append((direction, data, now_ns))
         return self._handler(direction, data, now_ns) if self._handler else PASS
 
