@@ -5,7 +5,6 @@ from mpcore.actions import OpenConnection, SubflowReady
 SCHEDULERS: Final[dict[str, int]]
 CONGESTION_CONTROLS: Final[dict[str, int]]
 REORDER_ALGORITHMS: Final[dict[str, int]]
-SUBFLOW_STATES: Final[tuple[str, ...]]
 
 @final
 class Engine:

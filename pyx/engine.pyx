@@ -25,6 +25,7 @@ from mpcore.mptcp.connection cimport (
     connection_timeout,
 )
 from mpcore.mptcp.congestion cimport CONGESTION_LIA, CONGESTION_RENO
+from mpcore.mptcp.describe cimport describe_connection
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.output cimport emit_ack, emit_option
@@ -91,7 +92,6 @@ from mpcore.store.packet cimport (
     transmit_queue_t,
     transmit_t,
 )
-from mpcore.store.reorder cimport reorder_stats, reorder_stats_t
 from mpcore.store.ring cimport RING_CHUNK_SIZE, pool_clear, pool_init
 from mpcore.store.table cimport (
     flow_key,
@@ -120,8 +120,6 @@ cdef enum:
 SCHEDULERS = {"lowest-rtt": SCHEDULER_LOWEST_RTT, "round-robin": SCHEDULER_ROUND_ROBIN}
 CONGESTION_CONTROLS = {"lia": CONGESTION_LIA, "reno": CONGESTION_RENO}
 REORDER_ALGORITHMS = {"runs": 0, "regular": 1, "tree": 2, "shortcuts": 3, "allshortcuts": 4}
-SUBFLOW_STATES = ("free", "pre-established", "established", "fin-wait-1", "fin-wait-2", "closing", "close-wait",
-                  "last-ack", "time-wait", "closed")
 
 
 cdef int events_short(const plane_t *plane) noexcept nogil:
@@ -136,10 +134,6 @@ cdef void unlist(uint32_t *ids, uint32_t *listed, uint32_t id) noexcept nogil:
             listed[0] -= 1
             ids[i] = ids[listed[0]]
             return
-
-
-cdef bytes address_bytes(const uint8_t *address, int version):
-    return PyBytes_FromStringAndSize(<const char *>address, 4 if version == 4 else 16)
 
 
 cdef int copy_address(uint8_t *out, bytes address) except -1:
@@ -730,38 +724,7 @@ cdef class Engine:
     def describe(self, long handle):
         """Return what is known of a connection as a dict, None when the handle is free. Sizes are octets, times ns."""
         cdef conn_t *conn = self.find(handle)
-        cdef const reorder_stats_t *stats
-        if conn == NULL:
-            return None
-        reorder = {}
-        if conn.reorder != NULL:
-            stats = reorder_stats(conn.reorder)
-            reorder = {"inserts": stats.inserts, "hits": stats.hits, "steps": stats.steps, "merges": stats.merges,
-                       "max_nodes": stats.max_nodes, "max_bytes": stats.max_bytes}
-        return {
-            "established": bool(conn.established),
-            "host_fin": bool(conn.host_fin), "fin_acked": bool(conn.fin_acked),
-            "peer_fin": bool(conn.rx_fin_seen), "peer_fin_acked": bool(conn.rx_fin_acked),
-            "bytes_sent": conn.tx_una, "bytes_received": conn.rx_nxt,
-            "bytes_queued": conn.tx_end - conn.tx_nxt, "bytes_in_flight": conn.tx_nxt - conn.tx_una,
-            "send_window": conn.tx_window - conn.tx_una if conn.tx_window > conn.tx_una else 0,
-            "receive_window": conn.rx_advertised - conn.rx_acked if conn.rx_advertised > conn.rx_acked else 0,
-            "checksum": bool(conn.checksum), "reorder": reorder,
-            "subflows": [describe_subflow(conn.subflows[i]) for i in range(SUBFLOW_MAX) if conn.subflows[i] != NULL],
-        }
-
-
-cdef dict describe_subflow(const subflow_t *subflow):
-    return {
-        "path_index": subflow.index, "state": SUBFLOW_STATES[subflow.state],
-        "local": address_bytes(subflow.local, subflow.version), "local_port": subflow.local_port,
-        "remote": address_bytes(subflow.remote, subflow.version), "remote_port": subflow.remote_port,
-        "local_id": subflow.local_id, "remote_id": subflow.remote_id,
-        "backup": bool(subflow.backup), "suspect": bool(subflow.suspect),
-        "srtt_ns": subflow.srtt_ns, "rto_ns": subflow.rto_ns, "cwnd": subflow.cwnd, "ssthresh": subflow.ssthresh,
-        "inflight": subflow.inflight, "mss": subflow.mss,
-        "bytes_sent": subflow.bytes_sent, "bytes_received": subflow.bytes_received,
-    }
+        return None if conn == NULL else describe_connection(conn)
 
 
 cdef int fill_connection(conn_t *conn, effect, object idsn_local, object idsn_remote, object now_ns) except -1:

@@ -53,7 +53,7 @@ EVENT_NAMES = {
 
 @dataclass
 class Output:
-    """What came out: packets to the socket and to the network, events, and the verdict where there was one."""
+    """What came out: packets to the socket and to the network, events, the verdict if there was one."""
 
     host: list[Segment] = field(default_factory=list)
     network: list[Segment] = field(default_factory=list)
@@ -155,7 +155,7 @@ class Plane:
         ts: int | None = None,
         echo: int = TS_LOCAL,
     ) -> Segment:
-        """Return a segment of the peer: subflow offsets, and a mapping at data offset `data` (as on one subflow)."""
+        """Return a segment of the peer: subflow offsets, and a mapping at data offset `data` or seq - 1."""
         way = self.paths[path]
         if options is None:
             at = seq - 1 if data is None else data
@@ -207,7 +207,9 @@ class Plane:
 
     # Paths and time.
 
-    def join(self, *, hmac: bytes | None = None, remote: bytes = bytes([10, 0, 1, 2]), backup: bool = False) -> int:
+    def join(
+        self, *, hmac: bytes | None = None, remote: bytes = bytes([10, 0, 1, 2]), backup: bool = False
+    ) -> int:
         """Add a subflow; as the initiator when `hmac` is given. Returns its path index."""
         port = LOCAL_PORT + len(self.paths)
         path = Path(port, remote, 7000 * len(self.paths), 900_000 + len(self.paths))
@@ -215,8 +217,8 @@ class Plane:
         ready = SubflowReady(
             token=1, version=4, local=LOCAL, remote=remote, local_port=port, remote_port=REMOTE_PORT,
             local_id=1, remote_id=1, backup=backup, peer_backup=False, isn_local=path.isn_local,
-            isn_remote=path.isn_remote, mss_local=MSS, mss_remote=MSS, wscale_local=SCALE, wscale_remote=SCALE,
-            sack=True, timestamps=self.timestamps, ts_local=TS_LOCAL, ts_remote=TS_REMOTE, window=65535,
+            isn_remote=path.isn_remote, mss_local=MSS, mss_remote=MSS, wscale_local=SCALE,
+            wscale_remote=SCALE, sack=True, timestamps=self.timestamps, ts_local=TS_LOCAL, ts_remote=TS_REMOTE, window=65535,
             hmac=hmac,
         )  # fmt: skip
         index = self.engine.open_subflow(self.handle, ready, self.now_ns)

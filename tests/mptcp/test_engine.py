@@ -72,7 +72,7 @@ def test_a_connection_that_cannot_have_its_subflow_leaves_nothing() -> None:
 
 
 def test_many_ends_without_a_flush_between() -> None:
-    """Under constant load nothing is ever flushed; the list of those that owe ACKs holds each connection once."""
+    """Under constant load nothing is ever flushed; the list of those that owe ACKs has no id twice."""
     engine = Engine(**LIMITS)
     for turn in range(100):
         handle = open_one(engine)

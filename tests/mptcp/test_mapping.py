@@ -1,4 +1,4 @@
-"""Data sequence mappings: what places data, what does not, and checksums over several segments (RFC 8684 §3.3.1)."""
+"""Data sequence mappings: what places data, what does not, and checksums (RFC 8684 §3.3.1)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,9 @@ def test_a_mapping_is_remembered_for_segments_without_one() -> None:
     plane = Plane()
     mapping = plane.dss(DATA[:100], seq=1, data=0, size=300)
     assert plane.peer(DATA[:100], options=(mapping,)).data() == DATA[:100]
-    assert plane.peer(DATA[100:200], seq=101, options=(Dss(data_ack=mapping.data_ack),)).data() == DATA[100:200]
+    assert (
+        plane.peer(DATA[100:200], seq=101, options=(Dss(data_ack=mapping.data_ack),)).data() == DATA[100:200]
+    )
 
 
 def test_a_mapping_may_come_after_a_later_piece_of_its_data() -> None:
@@ -148,7 +150,7 @@ def test_a_checksum_that_was_not_agreed_or_lacks_resets_the_subflow(checksum: bo
 
 
 def test_a_long_mapping_that_overlaps_a_short_one_stays_within_its_buffer() -> None:
-    """Two mappings that agree but differ in extent: bytes beyond the collected one must not be written to it."""
+    """Bytes beyond the collected mapping must not be written to its buffer."""
     plane = Plane(checksum=True, timestamps=False)
     first = Dss(
         data_ack=None, data_seq=(IDSN_REMOTE + 1) % 2**64, subflow_seq=1, data_len=65535, checksum=0x1111
@@ -156,7 +158,11 @@ def test_a_long_mapping_that_overlaps_a_short_one_stays_within_its_buffer() -> N
     plane.peer(DATA[:10], options=(first,))
     at = 60000
     second = Dss(
-        data_ack=None, data_seq=(IDSN_REMOTE + 1 + at) % 2**64, subflow_seq=1 + at, data_len=60000, checksum=0x2222
+        data_ack=None,
+        data_seq=(IDSN_REMOTE + 1 + at) % 2**64,
+        subflow_seq=1 + at,
+        data_len=60000,
+        checksum=0x2222,
     )
     plane.peer(bytes(60000), seq=1 + at, options=(second,))
     plane.peer(bytes(1400), seq=1 + at, options=(second,))
