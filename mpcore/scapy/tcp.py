@@ -25,7 +25,7 @@ class MPTCPOptionsField(TCPOptionsField):
         start = at = 0
         while at < len(x) and x[at] != END:
             # As Scapy does: an impossible length counts as two.
-            size = 1 if x[at] == NOP else max(2, *x[at + 1 : at + 2])
+            size = 1 if x[at] == NOP else max((2, *x[at + 1 : at + 2]))
             if x[at] == KIND:
                 found += self._plain(pkt, x[start:at])
                 found.append((NAME, MPTCPOption(x[at : at + size])))
