@@ -177,6 +177,7 @@ cdef struct subflow_t:         # owner: conn_t
     int64_t reorder_ns         # deadline at which RACK looks again
     int64_t rto_at_ns
     int64_t probe_at_ns        # tail loss probe
+    int64_t suspect_at_ns      # no answer until then: its data goes elsewhere
     int64_t wait_ns            # end of TIME_WAIT
     # receiver
     uint64_t rcv_nxt

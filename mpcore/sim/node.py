@@ -166,7 +166,9 @@ class Node:
             self._deliver(direction, verdict.data, gso_bytes)
         elif verdict.kind in (VerdictKind.PASS, VerdictKind.LEAVE):
             self._deliver(direction, data, gso_bytes)
-        elif verdict.kind not in (VerdictKind.DROP, VerdictKind.HOLD):
+        elif verdict.kind is VerdictKind.HOLD and gso_bytes and self._next_carrier in self._held:
+            return
+        elif verdict.kind is not VerdictKind.DROP:
             raise SimulationError(f"{self.name}: an endpoint does not give the verdict {verdict.kind.name}")
 
     def _decide(self, direction: Direction, data: bytes, gso_bytes: int) -> Verdict:

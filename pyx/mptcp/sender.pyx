@@ -23,7 +23,7 @@ from mpcore.mptcp.types cimport (
     subflow_t,
     unwrap,
 )
-from mpcore.store.counters cimport COUNTER_SUBFLOW_TIMEOUT
+from mpcore.store.counters cimport COUNTER_SUBFLOW_RECOVER, COUNTER_SUBFLOW_TIMEOUT
 from mpcore.wire.tcp cimport TCP_HAS_SACK, tcp_t
 
 
@@ -36,6 +36,9 @@ cdef int64_t RTO_MIN_NS = 200 * <int64_t>MS
 cdef int64_t RTO_MAX_NS = 60000 * <int64_t>MS
 cdef int64_t RTO_FIRST_NS = 1000 * <int64_t>MS
 cdef int64_t DELAYED_ACK_NS = 40 * <int64_t>MS
+# silence that makes a path suspect: well over a delayed ACK and a busy host's pauses, well under the timer's floor
+cdef int64_t SUSPECT_GRACE_NS = 50 * <int64_t>MS
+cdef int64_t SUSPECT_RTTS = 4
 
 
 cdef int sender_init(subflow_t *subflow) noexcept nogil:
@@ -45,7 +48,7 @@ cdef int sender_init(subflow_t *subflow) noexcept nogil:
     subflow.seg_mask = FIRST_SEGMENTS - 1
     subflow.snd_una = subflow.snd_nxt = 1
     subflow.rto_ns = RTO_FIRST_NS
-    subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = NEVER
+    subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
     congestion_init(subflow)
     return 0
 
@@ -56,7 +59,7 @@ cdef void sender_clear(subflow_t *subflow) noexcept nogil:
     subflow.seg_count = subflow.seg_first = 0
     subflow.lost_count = subflow.sacked_count = subflow.foreign_count = 0
     subflow.inflight = 0
-    subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = NEVER
+    subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
 
 
 cdef int grow(subflow_t *subflow, uint32_t limit) noexcept nogil:
@@ -134,10 +137,13 @@ cdef int64_t timeout_ns(const subflow_t *subflow) noexcept nogil:
 cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
     cdef int64_t probe
     subflow.probe_at_ns = NEVER
+    subflow.suspect_at_ns = NEVER
     if subflow.seg_count == 0:
         subflow.rto_at_ns = NEVER
         return
     subflow.rto_at_ns = plane.now_ns + timeout_ns(subflow)
+    if subflow.srtt_ns and not subflow.suspect:
+        subflow.suspect_at_ns = plane.now_ns + SUSPECT_RTTS * subflow.srtt_ns + SUSPECT_GRACE_NS
     if subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed or subflow.backoff:
         return
     # RFC 8985 §7.2: two round trips, and time for a delayed ACK when a single segment is out
@@ -415,7 +421,9 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
         delivered = ack_cumulative(plane, subflow, ack)
         subflow.backoff = 0
         subflow.probed = 0
-        subflow.suspect = 0
+        if subflow.suspect:
+            subflow.suspect = 0
+            count(plane, COUNTER_SUBFLOW_RECOVER)
     if tcp.has & TCP_HAS_SACK and subflow.sack and subflow.seg_count:
         delivered += apply_sack(plane, subflow, tcp)
     lost_before = subflow.lost_count

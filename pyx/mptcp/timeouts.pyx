@@ -57,6 +57,27 @@ cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept 
     sender_arm(plane, subflow)
 
 
+cdef void silence(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """No answer for several round trips: while others answer, they carry its data too (RFC 8684 §3.3.6).
+
+    It stays in use for its own repairs, and is taken back with its first ACK.
+    """
+    subflow.suspect_at_ns = NEVER
+    if subflow.suspect or not has_better(conn, subflow):
+        return
+    subflow.suspect = 1
+    count(plane, COUNTER_SUBFLOW_STALE)
+    stream_reinject(plane, conn, subflow)
+
+
+cdef int has_better(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if conn.subflows[i] != subflow and can_carry(conn.subflows[i]) and not conn.subflows[i].suspect:
+            return 1
+    return 0
+
+
 cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     cdef int fresh = not subflow.suspect
     if sender_timeout(plane, subflow) < 0:
@@ -77,6 +98,8 @@ cdef void subflow_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
         sender_reorder_timeout(plane, subflow)
     if subflow.probe_at_ns <= now:
         tail_probe(plane, conn, subflow)
+    if subflow.suspect_at_ns <= now:
+        silence(plane, conn, subflow)
     if subflow.rto_at_ns <= now:
         retransmission_timeout(plane, conn, subflow)
     if subflow.wait_ns <= now and subflow_step(plane, subflow, SF_IN_EXPIRED):
@@ -87,7 +110,7 @@ cdef int64_t subflow_deadline(const subflow_t *subflow) noexcept nogil:
     if subflow.state == SF_CLOSED:
         return NEVER
     return min(min(min(subflow.join_ns, subflow.reorder_ns), min(subflow.probe_at_ns, subflow.rto_at_ns)),
-               subflow.wait_ns)
+               min(subflow.suspect_at_ns, subflow.wait_ns))
 
 
 # --- the stream's timers
