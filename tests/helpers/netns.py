@@ -4,6 +4,7 @@ The fixture `lab` is known in every test, because `tests/conftest.py` names this
 Mark tests that use it `pytest.mark.kernel`; without root it skips them.
 """
 
+import ctypes
 import json
 import os
 import subprocess
@@ -17,7 +18,7 @@ import pytest
 
 from mpcore.lab.accounting import kernel_counters
 from mpcore.lab.demo import mpcore_daemon
-from mpcore.lab.host import Host
+from mpcore.lab.host import NETNS_DIR, Host
 from mpcore.lab.pattern import pattern_sha256
 from mpcore.lab.sockets import is_listening
 from mpcore.lab.topology import Lab
@@ -27,6 +28,7 @@ from mpcore.lab.wait import wait_for_line, wait_until
 __all__ = [
     "Server",
     "converse",
+    "inside",
     "lab",
     "make_lab",
     "mpcore_daemon",
@@ -39,6 +41,7 @@ __all__ = [
 ]
 
 CLIENT_SEED, SERVER_SEED = 1, 2
+_CLONE_NEWNET = 0x40000000
 TRANSFER = [sys.executable, "-m", "mpcore.lab.transfer"]
 
 nstat = kernel_counters
@@ -67,6 +70,23 @@ def make_lab(*rates_mbit: float | None, announce: bool = True, source_routing: b
                 for version in (4, 6):
                     standing.b.mptcp_endpoint(link.address(standing.b, version), link.interface, "signal")
         yield standing
+
+
+@contextmanager
+def inside(host: Host) -> Iterator[None]:
+    """Let the sockets that this thread makes in the block belong to `host`, wherever they are used later."""
+    with open("/proc/thread-self/ns/net") as before, open(NETNS_DIR / host.namespace) as there:
+        _enter(there.fileno())
+        try:
+            yield
+        finally:
+            _enter(before.fileno())
+
+
+def _enter(namespace: int) -> None:
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.setns(namespace, _CLONE_NEWNET) != 0:
+        raise OSError(ctypes.get_errno(), "setns")
 
 
 def nstat_delta(host: Host) -> Callable[[], dict[str, int]]:
