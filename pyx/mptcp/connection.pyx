@@ -214,6 +214,9 @@ cdef void check_end(plane_t *plane, conn_t *conn) noexcept nogil:
     if has_subflow(conn):
         conn.close_ns = NEVER
     elif is_complete(conn):
+        # the last word to the host: the peer has its FIN (RFC 8684 §3.3.3); nothing will follow that could tell it
+        if conn.host_ack_now:
+            ack_host(plane, conn)
         conn.gone = 1
     elif conn.close_ns == NEVER:
         conn.close_ns = plane.now_ns + plane.close_timeout_ns
