@@ -45,6 +45,7 @@ cdef enum:
     SEG_RESENT = 0x04          # sent more than once: no RTT sample (Karn)
     SEG_FIN = 0x08             # the subflow's FIN
     SEG_REINJECTED = 0x10      # its data was handed to other subflows
+    SEG_OWN = 0x40             # its bytes are in the subflow's own ring, at its subflow offset
     SEG_FOREIGN = 0x20         # carries data that another subflow carried before
 
     # conn_t.host_ack_now
@@ -147,6 +148,8 @@ cdef struct subflow_t:         # owner: conn_t
     uint32_t lost_count        # segments with SEG_LOST
     uint32_t sacked_count
     uint32_t foreign_count     # segments whose data is not in order here (reinjections)
+    ring_t own                 # bytes of a suspect path, so that the stream's ring need not keep them
+    uint32_t own_count         # segments with SEG_OWN
     uint64_t inflight          # bytes sent, neither acknowledged, sacked nor presumed lost
     uint64_t cwnd              # bytes
     uint64_t ssthresh

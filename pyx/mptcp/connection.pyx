@@ -9,15 +9,17 @@ from libc.stdlib cimport free
 
 from mpcore.mptcp.output cimport EMIT_FULL, EMIT_OK, emit_ack, emit_reset, inject, inject_reset, output_host_window
 from mpcore.mptcp.stream cimport stream_free
-from mpcore.mptcp.subflow cimport subflow_close, subflow_finish
+from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
 from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
 from mpcore.mptcp.transmit cimport transmit_data
 from mpcore.mptcp.types cimport (
     CLOSE_FASTCLOSE,
+    CLOSE_TIMEOUT,
     HOST_ACK_DUE,
     INJECT_MAX,
     NEVER,
     ROLE_CLIENT,
+    RST_OUTSTANDING,
     RST_UNSPECIFIED,
     SF_TIME_WAIT,
     SUBFLOW_MAX,
@@ -197,7 +199,12 @@ cdef int is_complete(const conn_t *conn) noexcept nogil:
 cdef void close_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef int i
     for i in range(SUBFLOW_MAX):
-        if is_live(conn.subflows[i]):
+        if not is_live(conn.subflows[i]):
+            continue
+        if conn.subflows[i].suspect:
+            # only duplicates are left on it (RFC 8684 §3.6, reason 4)
+            subflow_reset(plane, conn, conn.subflows[i], RST_OUTSTANDING, CLOSE_TIMEOUT)
+        else:
             subflow_finish(plane, conn, conn.subflows[i])
 
 

@@ -7,6 +7,7 @@ from mpcore.mptcp.types cimport (
     NEVER,
     ROLE_CLIENT,
     SEG_FIN,
+    SEG_OWN,
     SF_PRE_ESTABLISHED,
     conn_t,
     count,
@@ -230,11 +231,16 @@ cdef void declare_mapping(const conn_t *conn, segment_t *segment, uint32_t paylo
 
 cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil:
     cdef frame_t frame
+    cdef int held
     cdef transmit_t *slot = begin(plane, subflow.port)
     if slot == NULL:
         return EMIT_FULL
     network_frame(plane, conn, subflow, &frame, TCP_ACK, segment.seq)
-    if gather(&conn.tx_ring, slot, &frame, segment.data, segment.size) < 0:
+    if segment.flags & SEG_OWN:
+        held = gather(&subflow.own, slot, &frame, segment.seq, segment.size)
+    else:
+        held = gather(&conn.tx_ring, slot, &frame, segment.data, segment.size)
+    if held < 0:
         return EMIT_GONE
     network_timestamp(plane, subflow, &frame, 1)
     if segment.flags & SEG_FIN:

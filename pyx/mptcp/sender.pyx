@@ -14,6 +14,7 @@ from mpcore.mptcp.types cimport (
     SEG_FIN,
     SEG_FOREIGN,
     SEG_LOST,
+    SEG_OWN,
     SEG_RESENT,
     SEG_SACKED,
     conn_t,
@@ -24,6 +25,7 @@ from mpcore.mptcp.types cimport (
     unwrap,
 )
 from mpcore.store.counters cimport COUNTER_SUBFLOW_RECOVER, COUNTER_SUBFLOW_TIMEOUT
+from mpcore.store.ring cimport ring_clear
 from mpcore.wire.tcp cimport TCP_HAS_SACK, tcp_t
 
 
@@ -58,6 +60,8 @@ cdef void sender_clear(subflow_t *subflow) noexcept nogil:
     subflow.segments = NULL
     subflow.seg_count = subflow.seg_first = 0
     subflow.lost_count = subflow.sacked_count = subflow.foreign_count = 0
+    subflow.own_count = 0
+    ring_clear(&subflow.own)
     subflow.inflight = 0
     subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
 
@@ -210,6 +214,10 @@ cdef void forget(subflow_t *subflow, const segment_t *segment) noexcept nogil:
         subflow.inflight -= segment.size
     if segment.flags & SEG_FOREIGN:
         subflow.foreign_count -= 1
+    if segment.flags & SEG_OWN:
+        subflow.own_count -= 1
+        if subflow.own_count == 0:
+            ring_clear(&subflow.own)
 
 
 cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack) noexcept nogil:
@@ -493,7 +501,7 @@ cdef uint64_t sender_oldest_data(const subflow_t *subflow) noexcept nogil:
     cdef uint32_t i
     for i in range(subflow.seg_count):
         segment = segment_at(subflow, i)
-        if segment.flags & SEG_FIN:
+        if segment.flags & (SEG_FIN | SEG_OWN):
             continue
         if segment.data < oldest:
             oldest = segment.data

@@ -9,6 +9,7 @@ from mpcore.mptcp.types cimport (
     HOST_ACK_DUE,
     NEVER,
     SEG_FIN,
+    SEG_OWN,
     SEG_REINJECTED,
     SUBFLOW_MAX,
     conn_t,
@@ -34,7 +35,7 @@ from mpcore.store.reorder cimport (
     reorder_new,
     span_t,
 )
-from mpcore.store.ring cimport ring_release, ring_reserve, ring_write
+from mpcore.store.ring cimport ring_clear, ring_init, ring_pieces, ring_release, ring_reserve, ring_write
 
 
 # --- receive direction
@@ -175,6 +176,37 @@ cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
         segment.flags |= SEG_REINJECTED
         stream_reinject_range(plane, conn, segment.data, segment.data + segment.size, subflow.index)
     mark_dirty(plane, conn)
+
+
+cdef int copy_segment(conn_t *conn, subflow_t *subflow, const segment_t *segment) noexcept nogil:
+    cdef const uint8_t *piece[2]
+    cdef uint32_t size[2]
+    cdef uint64_t at = segment.seq
+    cdef int i
+    cdef int pieces = ring_pieces(&conn.tx_ring, segment.data, segment.size, piece, size)
+    if pieces == 0:
+        return -1
+    for i in range(pieces):
+        if ring_write(&subflow.own, at, piece[i], size[i]) < 0:
+            return -1
+        at += size[i]
+    return 0
+
+
+cdef void stream_detach(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef segment_t *segment
+    cdef uint32_t i
+    if subflow.own.slots == 0 and ring_init(
+            &subflow.own, &plane.pool, 2 * (subflow.snd_nxt - subflow.snd_una), subflow.snd_una) < 0:
+        return
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        # what does not fit stays with the stream
+        if not segment.flags & (SEG_FIN | SEG_OWN) and copy_segment(conn, subflow, segment) == 0:
+            segment.flags |= SEG_OWN
+            subflow.own_count += 1
+    if subflow.own_count == 0:
+        ring_clear(&subflow.own)
 
 
 cdef void drop_range(conn_t *conn, uint32_t index) noexcept nogil:

@@ -4,7 +4,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from mpcore.mptcp.output cimport emit_ack, emit_data_fin, emit_probe
 from mpcore.mptcp.sender cimport segment_at, sender_arm, sender_oldest_data, sender_reorder_timeout, sender_timeout
-from mpcore.mptcp.stream cimport stream_only_subflow, stream_reinject, stream_reinject_range
+from mpcore.mptcp.stream cimport stream_detach, stream_only_subflow, stream_reinject, stream_reinject_range
 from mpcore.mptcp.subflow cimport SF_IN_EXPIRED, subflow_close, subflow_step
 from mpcore.mptcp.transmit cimport transmit_again, transmit_subflow
 from mpcore.mptcp.types cimport (
@@ -68,6 +68,7 @@ cdef void silence(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nog
     subflow.suspect = 1
     count(plane, COUNTER_SUBFLOW_STALE)
     stream_reinject(plane, conn, subflow)
+    stream_detach(plane, conn, subflow)
 
 
 cdef int has_better(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
@@ -86,6 +87,7 @@ cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflo
     # what this path may have swallowed goes elsewhere (RFC 8684 §3.3.6)
     if not stream_only_subflow(conn, subflow):
         stream_reinject(plane, conn, subflow)
+        stream_detach(plane, conn, subflow)
         if fresh:
             count(plane, COUNTER_SUBFLOW_STALE)
 
