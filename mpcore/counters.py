@@ -127,6 +127,9 @@ class Counter(IntEnum):
     SYN_IGNORED = "MpcoreExtSynIgnored", "SYNs on an established subflow"
     UNKNOWN_FLOW = "MpcoreExtUnknownFlow", "packets of no known connection"
     CARRIED = "MpcoreExtCarried", "super-packets sent in a waiting packet of the host"
+    ACK_OLD = "MpcoreExtAckOld", "subflow ACKs from before the largest window"
+    SACK_IGNORED = "MpcoreExtSackIgnored", "SACK blocks that make no sense, and were ignored"
+    SUBFLOW_UNDO = "MpcoreExtSubflowUndo", "losses and timeouts of subflows that turned out not to be any"
 
 
 COUNTER_COUNT = len(Counter)

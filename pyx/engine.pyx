@@ -239,6 +239,9 @@ cdef class Engine:
         cdef tcp_t *tcp = <tcp_t *>tcp_view
         cdef subflow_t *subflow = conn.subflows[index]
         cdef uint64_t before
+        if conn.fell_back:
+            packet.verdict = VERDICT_LEAVE
+            return
         packet.verdict = VERDICT_DROP
         if packet.direction == FROM_HOST:
             self.plane.counters[COUNTER_BYTES_FROM_HOST] += tcp.payload_size
@@ -773,5 +776,7 @@ cdef int fill_subflow(subflow_t *subflow, effect, object now_ns) except -1:
     subflow.ts_zero_ns = now_ns
     subflow.mss = payload_mss(effect.mss_local, effect.mss_remote)
     subflow.rcv_nxt = subflow.rcv_max = 1
+    subflow.snd_edge = 1 + effect.window
+    subflow.last_rx_ns = now_ns
     subflow.join_ns = subflow.wait_ns = NEVER
     return 0

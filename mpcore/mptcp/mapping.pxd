@@ -25,3 +25,5 @@ cdef int mapping_deliver(plane_t *plane, conn_t *conn, subflow_t *subflow, const
 cdef void mapping_clear(plane_t *plane, subflow_t *subflow) noexcept nogil
 # Hands collected but unverified bytes to the stream, for a connection that falls back.
 cdef void mapping_surrender(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+# Bytes before rcv_nxt that are collected and not yet verified.
+cdef uint32_t mapping_held(const subflow_t *subflow) noexcept nogil

@@ -27,6 +27,10 @@ cdef int emit_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const uin
 cdef int emit_data_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # RST with MP_TCPRST `reason`, and MP_FASTCLOSE when asked for.
 cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason, int fastclose) noexcept nogil
+# RST with MP_FAIL for the mapping that starts at `data_seq` (RFC 8684 §3.7).
+cdef int emit_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t data_seq) noexcept nogil
+# The infinite mapping that ends MPTCP (RFC 8684 §3.7), on the oldest segment not acknowledged or on an ACK.
+cdef int emit_infinite(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # An out-of-window segment that makes the peer answer with an ACK and its window (RFC 9293 §3.8.6.1).
 cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 

@@ -25,3 +25,5 @@ cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, ui
 # Takes up to `size` bytes that `subflow` should carry again: fills *offset, returns the size, 0 when there is nothing for it.
 cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset) noexcept nogil
 cdef int stream_only_subflow(const conn_t *conn, const subflow_t *subflow) noexcept nogil
+# The peer's stream ends before data offset `offset` (RFC 8684 §3.3.3).
+cdef void stream_end(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil

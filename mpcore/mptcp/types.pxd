@@ -141,6 +141,9 @@ cdef struct subflow_t:         # owner: conn_t
     # sender (RFC 9293 §3.8, 6675, 8985, 6298)
     uint64_t snd_una
     uint64_t snd_nxt
+    uint64_t snd_edge          # right edge of the window that the peer offers on this subflow (RFC 8684 §3.3.5)
+    uint64_t snd_window        # the window seen last
+    uint64_t snd_window_max    # the largest one (RFC 5961 §5.2)
     segment_t *segments        # ring of snd_una … snd_nxt
     uint32_t seg_first
     uint32_t seg_count
@@ -215,6 +218,7 @@ cdef struct conn_t:            # owner: Engine
     uint8_t joined             # a second subflow was ever established: no fall back
     uint8_t reinjected         # data was ever sent twice: no fall back
     uint8_t aborted            # the peer ended it by MP_FASTCLOSE: the host and the other subflows get a RST
+    uint8_t fell_back          # plain TCP from now on; gone once the host was given what waits for it
     uint8_t gone               # to be freed when its packet is done
     uint8_t scheduler
     uint8_t congestion

@@ -166,10 +166,11 @@ cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) no
 
 cdef int pump_host(plane_t *plane, conn_t *conn) noexcept nogil:
     """Inject what is in order; 1 when the transmit queue is full."""
+    cdef uint64_t end = min(conn.rx_nxt, conn.rx_fin) if conn.rx_fin_seen else conn.rx_nxt
     cdef uint64_t left
     cdef uint32_t size
-    while conn.rx_injected < conn.rx_nxt:
-        left = conn.rx_nxt - conn.rx_injected
+    while conn.rx_injected < end:
+        left = end - conn.rx_injected
         size = <uint32_t>(left if left < INJECT_MAX else INJECT_MAX)
         if inject(plane, conn, conn.rx_injected, size, TCP_PSH if size == left else 0) != EMIT_OK:
             return 1
@@ -252,6 +253,9 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
         connection_abort(plane, conn, 1, 0)
         return 0
     full = pump_host(plane, conn)
+    if conn.fell_back:
+        conn.gone = not full
+        return full
     full |= transmit_data(plane, conn)
     if is_complete(conn):
         close_subflows(plane, conn)
@@ -265,7 +269,7 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
 cdef void connection_flush(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef subflow_t *subflow
     cdef int i
-    if conn.gone:
+    if conn.gone or conn.fell_back:
         return
     for i in range(SUBFLOW_MAX):
         subflow = conn.subflows[i]
@@ -303,6 +307,9 @@ cdef void host_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
 
 cdef void connection_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef int i
+    if conn.fell_back:
+        mark_dirty(plane, conn)
+        return
     for i in range(SUBFLOW_MAX):
         if conn.subflows[i] != NULL:
             subflow_timeout(plane, conn, conn.subflows[i])

@@ -4,23 +4,23 @@ The order is TCP's (RFC 9293 §3.10.7.4 with RFC 5961): window, timestamps, RST,
 (RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and last the data.
 """
 
-from libc.stdint cimport int32_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from mpcore.mptcp.mapping cimport (
     MAP_CORRUPT,
     MAP_INFINITE,
-    MAP_INVALID,
     MAP_NONE,
     MAP_OK,
     MAP_REFUSED,
     mapping_deliver,
     mapping_find,
+    mapping_held,
     mapping_surrender,
 )
-from mpcore.mptcp.output cimport emit_option
+from mpcore.mptcp.output cimport EMIT_OK, emit_failure, emit_infinite, emit_option
 from mpcore.mptcp.sender cimport sender_ack
-from mpcore.mptcp.stream cimport stream_acked, stream_only_subflow
+from mpcore.mptcp.stream cimport stream_acked, stream_end, stream_only_subflow
 from mpcore.mptcp.subflow cimport (
     SF_IN_FIN,
     SF_IN_FIN_ACKED,
@@ -51,6 +51,7 @@ from mpcore.mptcp.types cimport (
     SF_CLOSE_WAIT,
     SF_CLOSED,
     SF_PRE_ESTABLISHED,
+    SF_TIME_WAIT,
     conn_t,
     count,
     event_t,
@@ -64,7 +65,9 @@ from mpcore.mptcp.types cimport (
 )
 from mpcore.store.counters cimport (
     COUNTER_ACK_AHEAD,
+    COUNTER_ACK_OLD,
     COUNTER_DATA_ACK_AHEAD,
+    COUNTER_DATA_CSUM_ERR,
     COUNTER_DSS_CORRUPTION_FALLBACK,
     COUNTER_DSS_CORRUPTION_RESET,
     COUNTER_DSS_FALLBACK,
@@ -73,6 +76,7 @@ from mpcore.store.counters cimport (
     COUNTER_FAIL_TX,
     COUNTER_FASTCLOSE_RX,
     COUNTER_INFINITE_MAP_RX,
+    COUNTER_INFINITE_MAP_TX,
     COUNTER_MALFORMED_OPTION,
     COUNTER_MPCAPABLE_DATA_FALLBACK,
     COUNTER_OUT_OF_WINDOW,
@@ -82,6 +86,7 @@ from mpcore.store.counters cimport (
     COUNTER_SYN_IGNORED,
     COUNTER_UNMAPPED_DATA,
 )
+from mpcore.wire.checksum cimport checksum_dss
 from mpcore.wire.mptcp cimport (
     DSS_ACK,
     DSS_ACK64,
@@ -89,13 +94,11 @@ from mpcore.wire.mptcp cimport (
     DSS_MAP,
     DSS_SEQ64,
     MP_ADD_ADDR,
-    MP_CAPABLE,
     MP_DSS,
     MP_FAIL,
     MP_FASTCLOSE,
     MP_JOIN,
     MP_PRIO,
-    MP_REMOVE_ADDR,
     MP_TCPRST,
     expand_data_seq,
     mptcp_emit_fail,
@@ -110,7 +113,10 @@ cdef enum:
     SECOND_NS = 1000000000
     MS = 1000000
     UNMAPPED_MAX = 16          # unmapped segments before the subflow is given up (RFC 8684 §3.3.1)
-    REFUSED = -100             # take_payload: nothing may be acknowledged
+    WINDOW_LEAST = 65535       # what a peer may have out although no larger window was seen
+
+
+cdef int64_t TIMESTAMP_LIFE_NS = 24 * 86400 * <int64_t>SECOND_NS    # RFC 7323 §5.5
 
 
 # --- TCP's checks
@@ -125,16 +131,25 @@ cdef void challenge(plane_t *plane, subflow_t *subflow) noexcept nogil:
         subflow.ack_now = 1
 
 
+cdef uint64_t window_edge(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """Subflow offset up to which segments are taken: the window is the connection's (RFC 8684 §3.3.4)."""
+    cdef uint64_t shared = conn.rx_advertised - conn.rx_acked if conn.rx_advertised > conn.rx_acked else 0
+    return max(subflow.rcv_max, subflow.rcv_nxt + shared)
+
+
 cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq,
                       const mptcp_t *options) noexcept nogil:
     """RFC 5961 §3.2: only the exact next number resets; MP_FASTCLOSE on it ends the connection (RFC 8684 §3.5)."""
     if seq != subflow.rcv_nxt:
         count(plane, COUNTER_RESET_IGNORED)
-        if seq > subflow.rcv_nxt and seq <= subflow.rcv_max:
+        if seq > subflow.rcv_nxt and seq <= window_edge(conn, subflow):
             challenge(plane, subflow)
         return
     if options.seen >> MP_TCPRST & 1:
         count(plane, COUNTER_RST_RX)
+    if options.seen >> MP_FAIL & 1:
+        # the data it names was not acknowledged: closing hands it to other subflows (RFC 8684 §3.7)
+        count(plane, COUNTER_FAIL_RX)
     if options.seen >> MP_FASTCLOSE & 1 and options.fastclose_key == conn.key_local:
         count(plane, COUNTER_FASTCLOSE_RX)
         subflow_close(plane, conn, subflow, CLOSE_FASTCLOSE)
@@ -152,16 +167,35 @@ cdef void input_syn(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
     challenge(plane, subflow)
 
 
-cdef int acceptable(plane_t *plane, subflow_t *subflow, const tcp_t *tcp, uint64_t seq) noexcept nogil:
-    """RFC 9293 §3.4 window test and RFC 7323 §5 PAWS; what fails is answered by an ACK."""
-    cdef uint64_t end = seq + tcp.payload_size + (1 if tcp.flags & TCP_FIN else 0)
-    # a bare ACK that others overtook, even inside a host with several processors, can do no harm: it needs no data's protection
-    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and (
-            <int32_t>(tcp.ts_val - subflow.ts_recent) < (0 if tcp.payload_size else -<int32_t>(subflow.rto_ns // MS))):
-        count(plane, COUNTER_PAWS_DROPPED)
-        subflow.ack_now = 1
+cdef int outdated(const plane_t *plane, const subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
+    """PAWS (RFC 7323 §5.3); a time stamp from before a long silence says nothing (§5.5).
+
+    A segment without the option is let through: middleboxes remove it, and ours leave it out when others need the room.
+    """
+    # a bare ACK that another one overtook on the way through the host is one tick old at most: no reason to refuse it
+    cdef int32_t tolerance = 0 if tcp.payload_size else -1
+    if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps:
         return 0
-    if <int32_t>(<uint32_t>seq - <uint32_t>subflow.rcv_max) > 0:
+    if plane.now_ns - subflow.last_rx_ns > TIMESTAMP_LIFE_NS:
+        return 0
+    return <int32_t>(tcp.ts_val - subflow.ts_recent) < tolerance
+
+
+cdef int acceptable(plane_t *plane, const conn_t *conn, subflow_t *subflow, const tcp_t *tcp,
+                    uint64_t seq) noexcept nogil:
+    """RFC 9293 §3.4 window test after PAWS; what fails is answered by an ACK.
+
+    A segment that is wholly old but not older than a window may still bring its ACK and options: it was overtaken.
+    """
+    cdef uint64_t end = seq + tcp.payload_size + (1 if tcp.flags & TCP_FIN else 0)
+    cdef uint64_t edge = window_edge(conn, subflow)
+    cdef uint64_t reach = max(edge - subflow.rcv_nxt, <uint64_t>WINDOW_LEAST)
+    if outdated(plane, subflow, tcp):
+        count(plane, COUNTER_PAWS_DROPPED)
+        challenge(plane, subflow)
+        return 0
+    # an offset from before the SYN wraps to a huge one and is outside too
+    if seq > edge or end + reach < subflow.rcv_nxt:
         count(plane, COUNTER_OUT_OF_WINDOW)
         challenge(plane, subflow)
         return 0
@@ -173,25 +207,34 @@ cdef int acceptable(plane_t *plane, subflow_t *subflow, const tcp_t *tcp, uint64
 
 
 cdef int valid_ack(plane_t *plane, subflow_t *subflow, uint64_t ack) noexcept nogil:
-    """RFC 5961 §5.2."""
+    """RFC 5961 §5.2: nothing that was not sent, and nothing older than the largest window."""
+    cdef uint64_t reach = max(subflow.snd_window_max, <uint64_t>WINDOW_LEAST)
     if ack > subflow.snd_nxt:
         count(plane, COUNTER_ACK_AHEAD)
-        challenge(plane, subflow)
-        return 0
-    return 1
+    elif ack + reach < subflow.snd_una:
+        count(plane, COUNTER_ACK_OLD)
+    else:
+        return 1
+    challenge(plane, subflow)
+    return 0
 
 
 # --- fall back
 
 cdef int may_fall_back(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     """Plain TCP can go on only where both sequence spaces are still one (RFC 8684 §3.7)."""
-    return subflow.index == 0 and not conn.joined and not conn.reinjected and stream_only_subflow(conn, subflow)
+    if subflow.index or conn.joined or conn.reinjected or not stream_only_subflow(conn, subflow):
+        return 0
+    return (subflow.snd_nxt == conn.tx_nxt + 1
+            and subflow.rcv_nxt == conn.rx_nxt + 1 + mapping_held(subflow))
 
 
 cdef int fall_back(plane_t *plane, conn_t *conn, subflow_t *subflow, uint32_t reason) noexcept nogil:
+    """Leave the connection to the host's TCP; what the peer need not repeat is given to the host first."""
     mapping_surrender(plane, conn, subflow)
     new_event(plane, conn, EVENT_FELL_BACK, subflow.index, reason)
-    conn.gone = 1
+    conn.fell_back = 1
+    conn.rx_injected = conn.rx_acked
     mark_dirty(plane, conn)
     return INPUT_FALL_BACK
 
@@ -210,7 +253,7 @@ cdef int input_without_options(plane_t *plane, conn_t *conn, subflow_t *subflow)
 cdef void establish(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
     """Proof that the peer has our key, or that it has our MP_JOIN (RFC 8684 §3.1, §3.2)."""
     cdef int proof = (options.seen >> MP_DSS & 1 and options.dss_flags & DSS_ACK) or options.seen >> MP_ADD_ADDR & 1
-    if not proof:
+    if not proof and (subflow.index == 0 or not options.seen >> MP_DSS & 1):
         return
     if subflow.index == 0 and conn.role == ROLE_CLIENT and not conn.established:
         conn.established = 1
@@ -245,21 +288,17 @@ cdef void input_data_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const
         mark_dirty(plane, conn)
 
 
-cdef void input_data_fin(plane_t *plane, conn_t *conn, const tcp_t *tcp, const mptcp_t *options) noexcept nogil:
-    """Note where the peer's stream ends (RFC 8684 §3.3.3)."""
+cdef void input_data_fin(plane_t *plane, conn_t *conn, const mptcp_t *options) noexcept nogil:
+    """Note where the peer's stream ends (RFC 8684 §3.3.3); with checksums, once its mapping is verified."""
     cdef uint64_t data_seq = options.data_seq
-    cdef uint64_t offset
-    if options.data_len == 0:
+    if options.data_len == 0 or (conn.checksum and options.data_len > 1):
         return
     if not options.dss_flags & DSS_SEQ64:
         data_seq = expand_data_seq(conn.idsn_remote + 1 + conn.rx_nxt, <uint32_t>data_seq)
-    offset = data_seq + options.data_len - 1 - (conn.idsn_remote + 1)
-    if conn.rx_fin_seen:
-        conn.data_ack_now = 1
-    elif offset - conn.rx_nxt <= conn.rx_ring.limit:
-        conn.rx_fin_seen = 1
-        conn.rx_fin = offset
-    mark_dirty(plane, conn)
+    if conn.checksum and checksum_dss(data_seq, options.subflow_seq, 1, 0) != options.dss_checksum:
+        count(plane, COUNTER_DATA_CSUM_ERR)
+        return
+    stream_end(plane, conn, data_seq + options.data_len - 1 - (conn.idsn_remote + 1))
 
 
 cdef void report_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, int index) noexcept nogil:
@@ -279,14 +318,19 @@ cdef int option_index(const tcp_t *tcp, int subtype) noexcept nogil:
     return -1
 
 
-cdef int input_fail(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
-    """The peer saw a bad checksum (RFC 8684 §3.7): answer, and go on as plain TCP where that is possible."""
+cdef int input_fail(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """The peer saw a bad checksum (RFC 8684 §3.7): answer, and go on as plain TCP where that is possible.
+
+    With several subflows it comes on a RST; on anything else it changes nothing.
+    """
     cdef uint8_t option[16]
     count(plane, COUNTER_FAIL_RX)
     if not may_fall_back(conn, subflow):
         return INPUT_CONSUMED
-    emit_option(plane, conn, subflow, option, mptcp_emit_fail(option, conn.idsn_local + 1 + conn.tx_una))
+    emit_option(plane, conn, subflow, option, mptcp_emit_fail(option, conn.idsn_remote + 1 + conn.rx_nxt))
     count(plane, COUNTER_FAIL_TX)
+    if emit_infinite(plane, conn, subflow) == EMIT_OK:
+        count(plane, COUNTER_INFINITE_MAP_TX)
     return fall_back(plane, conn, subflow, FALLBACK_CHECKSUM)
 
 
@@ -297,7 +341,7 @@ cdef int input_options(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
         if options.dss_flags & DSS_ACK:
             input_data_ack(plane, conn, subflow, tcp, options)
         if options.dss_flags & DSS_MAP and options.dss_flags & DSS_FIN:
-            input_data_fin(plane, conn, tcp, options)
+            input_data_fin(plane, conn, options)
     if options.seen >> MP_FASTCLOSE & 1 and options.fastclose_key == conn.key_local:
         count(plane, COUNTER_FASTCLOSE_RX)
         conn.aborted = 1
@@ -310,7 +354,7 @@ cdef int input_options(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     report_option(plane, conn, subflow, tcp, options.add_addr_index)
     report_option(plane, conn, subflow, tcp, options.remove_addr_index)
     if options.seen >> MP_FAIL & 1:
-        return input_fail(plane, conn, subflow, options)
+        return input_fail(plane, conn, subflow)
     return INPUT_CONSUMED
 
 
@@ -408,35 +452,49 @@ cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_
     return MAP_OK
 
 
-cdef int map_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, int status) noexcept nogil:
-    """What RFC 8684 §3.7 asks for when data cannot be placed or is corrupt."""
+cdef int corrupt(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping) noexcept nogil:
+    """A checksum failed: MP_FAIL names where its mapping starts, on a RST where other data may be out of place."""
+    cdef uint64_t data_seq = conn.idsn_remote + 1 + mapping.data
     cdef uint8_t option[16]
+    count(plane, COUNTER_FAIL_TX)
+    if may_fall_back(conn, subflow):
+        emit_option(plane, conn, subflow, option, mptcp_emit_fail(option, data_seq))
+        count(plane, COUNTER_DSS_CORRUPTION_FALLBACK)
+        return fall_back(plane, conn, subflow, FALLBACK_CHECKSUM)
+    count(plane, COUNTER_DSS_CORRUPTION_RESET)
+    emit_failure(plane, conn, subflow, data_seq)
+    subflow_close(plane, conn, subflow, CLOSE_MIDDLEBOX)
+    return INPUT_CONSUMED
+
+
+cdef int unmapped(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """Data without a mapping is not acknowledged, so that the peer repeats it with one; not for ever."""
+    count(plane, COUNTER_UNMAPPED_DATA)
+    if may_fall_back(conn, subflow) and conn.rx_nxt == 0:
+        return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
+    subflow.unmapped += 1
+    if subflow.unmapped < UNMAPPED_MAX:
+        return INPUT_CONSUMED
+    if may_fall_back(conn, subflow):
+        count(plane, COUNTER_DSS_FALLBACK)
+        return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
+    subflow_reset(plane, conn, subflow, RST_MIDDLEBOX, CLOSE_MIDDLEBOX)
+    return INPUT_CONSUMED
+
+
+cdef int map_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, int status,
+                     const mapping_t *mapping) noexcept nogil:
+    """What RFC 8684 §3.7 asks for when data cannot be placed or is corrupt."""
+    if status == MAP_REFUSED:
+        return INPUT_CONSUMED
+    if status == MAP_CORRUPT:
+        return corrupt(plane, conn, subflow, mapping)
+    if status == MAP_NONE:
+        return unmapped(plane, conn, subflow)
     if status == MAP_INFINITE:
         count(plane, COUNTER_INFINITE_MAP_RX)
         if may_fall_back(conn, subflow):
             return fall_back(plane, conn, subflow, FALLBACK_INFINITE)
-    elif status == MAP_CORRUPT:
-        emit_option(plane, conn, subflow, option, mptcp_emit_fail(option, conn.idsn_remote + 1 + conn.rx_nxt))
-        count(plane, COUNTER_FAIL_TX)
-        if may_fall_back(conn, subflow):
-            count(plane, COUNTER_DSS_CORRUPTION_FALLBACK)
-            return fall_back(plane, conn, subflow, FALLBACK_CHECKSUM)
-        count(plane, COUNTER_DSS_CORRUPTION_RESET)
-    elif status == MAP_NONE:
-        count(plane, COUNTER_UNMAPPED_DATA)
-        if may_fall_back(conn, subflow) and conn.rx_nxt == 0:
-            return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
-        # not acknowledged, so that the peer repeats it with its mapping
-        subflow.unmapped += 1
-        if subflow.unmapped < UNMAPPED_MAX:
-            return INPUT_CONSUMED
-        if may_fall_back(conn, subflow):
-            count(plane, COUNTER_DSS_FALLBACK)
-            return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
-        subflow_reset(plane, conn, subflow, RST_MIDDLEBOX, CLOSE_MIDDLEBOX)
-        return INPUT_CONSUMED
-    elif status == MAP_REFUSED:
-        return INPUT_CONSUMED
     else:
         count(plane, COUNTER_DSS_NO_MATCH_TCP)
     subflow_reset(plane, conn, subflow, RST_MPTCP, CLOSE_MIDDLEBOX)
@@ -451,6 +509,9 @@ cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     cdef mapping_t mapping
     cdef int status
     subflow.ack_now = 1
+    if subflow.fin_seen and seq + size > subflow.fin_seq:
+        # nothing comes after a FIN (RFC 9293 §3.10.7.4)
+        size = <uint32_t>(subflow.fin_seq - seq) if seq < subflow.fin_seq else 0
     if seq < subflow.rcv_nxt:
         if seq + size <= subflow.rcv_nxt:
             return INPUT_CONSUMED
@@ -462,11 +523,11 @@ cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     while size:
         status = mapping_find(plane, conn, subflow, options, seq, size, &mapping)
         if status != MAP_OK:
-            return map_failure(plane, conn, subflow, status)
+            return map_failure(plane, conn, subflow, status, &mapping)
         part = <uint32_t>min(<uint64_t>size, mapping.seq + mapping.size - seq)
         status = accept(plane, conn, subflow, &mapping, seq, data, part)
         if status != MAP_OK:
-            return map_failure(plane, conn, subflow, status)
+            return map_failure(plane, conn, subflow, status, &mapping)
         seq += part
         data += part
         size -= part
@@ -487,8 +548,21 @@ cdef void input_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
         subflow_finish(plane, conn, subflow)
 
 
-cdef void input_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t ack) noexcept nogil:
-    sender_ack(plane, conn, subflow, ack, tcp)
+cdef int is_duplicate_ack(const subflow_t *subflow, const tcp_t *tcp, uint64_t ack, uint64_t window,
+                          int told_something) noexcept nogil:
+    """RFC 5681 §2, and RFC 8684 §3.3.6: an ACK that came for its MPTCP option says nothing of loss."""
+    return (ack == subflow.snd_una and subflow.snd_nxt > ack and tcp.payload_size == 0
+            and not tcp.flags & TCP_FIN and window == subflow.snd_window and not told_something)
+
+
+cdef void input_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t ack,
+                    int told_something) noexcept nogil:
+    cdef uint64_t window = <uint64_t>tcp.window << subflow.wscale_remote
+    cdef int duplicate = is_duplicate_ack(subflow, tcp, ack, window, told_something)
+    subflow.snd_window = window
+    subflow.snd_window_max = max(subflow.snd_window_max, window)
+    subflow.snd_edge = max(subflow.snd_edge, ack + window)
+    sender_ack(plane, conn, subflow, ack, tcp, duplicate)
     if subflow.fin_sent and subflow.snd_una == subflow.snd_nxt:
         subflow_step(plane, subflow, SF_IN_FIN_ACKED)
         if subflow.state == SF_CLOSED:
@@ -498,6 +572,7 @@ cdef void input_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
 cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t seq,
                            uint64_t ack, const mptcp_t *options) noexcept nogil:
     """What is left once TCP has accepted the segment."""
+    cdef uint64_t data_acked = conn.tx_una
     cdef int result
     if not subflow.dss_seen and seq == subflow.rcv_nxt:
         if options.seen == 0:
@@ -507,11 +582,14 @@ cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, con
     if result != INPUT_CONSUMED or conn.aborted:
         return result
     if ack >= subflow.snd_una:
-        input_ack(plane, conn, subflow, tcp, ack)
+        input_ack(plane, conn, subflow, tcp, ack, conn.tx_una > data_acked or options.seen & ~(1 << MP_DSS))
     if tcp.payload_size and subflow.state != SF_CLOSED:
         result = input_payload(plane, conn, subflow, tcp, seq, options)
         if result != INPUT_CONSUMED:
             return result
+    if tcp.flags & TCP_FIN and subflow.state == SF_TIME_WAIT:
+        # our last ACK was lost: the wait begins anew (RFC 9293 §3.10.7.4)
+        subflow.wait_ns = plane.now_ns + plane.time_wait_ns
     if tcp.flags & TCP_FIN and not subflow.fin_seen:
         subflow.fin_seen = 1
         subflow.fin_seq = seq + tcp.payload_size
@@ -524,6 +602,8 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     cdef mptcp_t options
     cdef uint64_t seq = unwrap(tcp.seq, subflow.isn_remote, subflow.rcv_nxt)
     cdef uint64_t ack = unwrap(tcp.ack, subflow.isn_local, subflow.snd_una)
+    if subflow.state == SF_CLOSED:
+        return INPUT_CONSUMED
     mark_dirty(plane, conn)
     mptcp_parse(tcp, &options)
     plane.counters[COUNTER_MALFORMED_OPTION] += options.ignored
@@ -533,7 +613,7 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     if tcp.flags & TCP_SYN:
         input_syn(plane, conn, subflow, tcp)
         return INPUT_CONSUMED
-    if not acceptable(plane, subflow, tcp, seq) or not tcp.flags & TCP_ACK or not valid_ack(plane, subflow, ack):
+    if not acceptable(plane, conn, subflow, tcp, seq) or not tcp.flags & TCP_ACK or not valid_ack(plane, subflow, ack):
         return INPUT_CONSUMED
     if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and seq <= subflow.rcv_nxt and (
             <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):

@@ -4,10 +4,10 @@ A mapping that covers just its own segment, the usual case, is used and forgotte
 that come without it; with DSS checksums its bytes are collected until the whole can be verified.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
-from mpcore.mptcp.stream cimport stream_store
+from mpcore.mptcp.stream cimport stream_end, stream_store
 from mpcore.mptcp.types cimport MAP_MAX, conn_t, count, mapping_t, plane_t, subflow_t, unwrap
 from mpcore.store.counters cimport COUNTER_DATA_CSUM_ERR, COUNTER_DSS_NOT_MATCHING
 from mpcore.store.ring cimport chunk_give, chunk_take
@@ -141,6 +141,12 @@ cdef int store(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t offset
     return MAP_OK
 
 
+cdef void note_end(plane_t *plane, conn_t *conn, const mapping_t *mapping) noexcept nogil:
+    """A verified mapping with DATA_FIN tells where the stream ends (RFC 8684 §3.3.3)."""
+    if mapping.data_len > mapping.size:
+        stream_end(plane, conn, mapping.data + mapping.size)
+
+
 cdef int collect(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
                  const uint8_t *data, uint32_t size) noexcept nogil:
     """Add a piece to a mapping under verification; the last piece verifies and stores the whole."""
@@ -164,6 +170,7 @@ cdef int collect(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping
         return MAP_CORRUPT
     status = store(plane, conn, subflow, slot.data, slot.buffer, slot.size)
     if status == MAP_OK:
+        note_end(plane, conn, slot)
         release(plane, slot)
     return status
 
@@ -176,6 +183,7 @@ cdef int mapping_deliver(plane_t *plane, conn_t *conn, subflow_t *subflow, const
         if not verified(conn, mapping, data):
             count(plane, COUNTER_DATA_CSUM_ERR)
             return MAP_CORRUPT
+        note_end(plane, conn, mapping)
     return store(plane, conn, subflow, mapping.data + (seq - mapping.seq), data, size)
 
 
@@ -183,6 +191,16 @@ cdef void mapping_clear(plane_t *plane, subflow_t *subflow) noexcept nogil:
     cdef int i
     for i in range(MAP_MAX):
         release(plane, &subflow.maps[i])
+
+
+cdef uint32_t mapping_held(const subflow_t *subflow) noexcept nogil:
+    cdef const mapping_t *slot
+    cdef int i
+    for i in range(MAP_MAX):
+        slot = &subflow.maps[i]
+        if slot.buffer != NULL and slot.seq + slot.got == subflow.rcv_nxt:
+            return slot.got
+    return 0
 
 
 cdef void mapping_surrender(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:

@@ -4,8 +4,8 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
 from mpcore.mptcp.types cimport (
-    NEVER,
     ROLE_CLIENT,
+    RST_MIDDLEBOX,
     SEG_FIN,
     SEG_OWN,
     SF_PRE_ESTABLISHED,
@@ -37,6 +37,7 @@ from mpcore.wire.mptcp cimport (
     DSS_SEQ64,
     mptcp_emit_capable_ack,
     mptcp_emit_dss,
+    mptcp_emit_fail,
     mptcp_emit_fastclose,
     mptcp_emit_join_ack,
     mptcp_emit_rst,
@@ -370,6 +371,38 @@ cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t re
         count(plane, COUNTER_FASTCLOSE_TX)
     frame.options_size += mptcp_emit_rst(&frame.options[frame.options_size], 0, reason)
     count(plane, COUNTER_RST_TX)
+    return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef int emit_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t data_seq) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    if slot == NULL:
+        return EMIT_FULL
+    slot.piece_count = 0
+    network_frame(plane, conn, subflow, &frame, TCP_ACK | TCP_RST, subflow.snd_nxt)
+    frame.options_size += mptcp_emit_fail(frame.options, data_seq)
+    frame.options_size += mptcp_emit_rst(&frame.options[frame.options_size], 0, RST_MIDDLEBOX)
+    count(plane, COUNTER_RST_TX)
+    return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef int emit_infinite(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, subflow.port)
+    cdef uint64_t data = conn.tx_una
+    cdef uint32_t size = 0
+    if slot == NULL:
+        return EMIT_FULL
+    if subflow.seg_count and not subflow.segments[subflow.seg_first].flags & SEG_FIN:
+        data = subflow.segments[subflow.seg_first].data
+        size = subflow.segments[subflow.seg_first].size
+    network_frame(plane, conn, subflow, &frame, TCP_ACK, subflow.snd_una)
+    if gather(&conn.tx_ring, slot, &frame, data, size) < 0:
+        return EMIT_GONE
+    network_timestamp(plane, subflow, &frame, 1)
+    # its checksum is zero (RFC 8684 §3.3.1)
+    add_dss(conn, &frame, DSS_MAP | DSS_SEQ64, conn.idsn_local + 1 + data, subflow.snd_una, 0, 0)
     return send_frame(plane, conn, subflow, slot, &frame)
 
 

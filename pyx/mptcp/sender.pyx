@@ -420,7 +420,8 @@ cdef void without_sack(subflow_t *subflow, uint64_t delivered, int duplicate) no
             mark_lost(subflow, head)
 
 
-cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t ack, const tcp_t *tcp) noexcept nogil:
+cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t ack, const tcp_t *tcp,
+                     int duplicate) noexcept nogil:
     cdef uint64_t flight = subflow.inflight
     cdef uint64_t delivered = 0
     cdef int advanced = ack > subflow.snd_una
@@ -436,7 +437,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
         delivered += apply_sack(plane, subflow, tcp)
     lost_before = subflow.lost_count
     if not subflow.sack:
-        without_sack(subflow, delivered, not advanced and tcp.payload_size == 0)
+        without_sack(subflow, delivered, duplicate)
     elif subflow.sacked_count or subflow.recovering:
         detect_loss(plane, subflow)
     if subflow.recovering and ack >= subflow.recovery_point:

@@ -97,6 +97,17 @@ cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8
     return status
 
 
+cdef void stream_end(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil:
+    if conn.rx_fin_seen:
+        conn.data_ack_now = 1
+    elif offset - conn.rx_nxt <= conn.rx_ring.limit:
+        conn.rx_fin_seen = 1
+        conn.rx_fin = offset
+    else:
+        count(plane, COUNTER_NO_DSS_IN_WINDOW)
+    mark_dirty(plane, conn)
+
+
 # --- send direction
 
 cdef void stream_free(conn_t *conn) noexcept nogil:

@@ -271,7 +271,7 @@ class Plane:
         return next(each for each in self.state["subflows"] if each["path_index"] == path)
 
     def _collect(self, output: Output) -> None:
-        for port, data, _ in self.engine.poll_transmit():
+        for port, data, *_ in self.engine.poll_transmit():
             segment = expect(data)
             (output.host if self.engine.port_addresses[port] is None else output.network).append(segment)
         for kind, _, path, value, _ in self.engine.poll_events():

@@ -85,4 +85,3 @@ def test_segments_of_a_carrier_repeat_one_mapping() -> None:
         assert mappings.setdefault(key, option.data_len or 0) == option.data_len
         spanning += option.data_len > len(segment.payload)
     assert spanning > 100
-

@@ -115,10 +115,9 @@ def test_a_dropped_packet_is_gone() -> None:
     assert pair.sent() == []
 
 
-@pytest.mark.parametrize("kind", [VerdictKind.HOLD, VerdictKind.PUNT])
-def test_verdicts_of_the_engine_alone_are_an_error(kind: VerdictKind) -> None:
-    pair, _ = client_with(lambda *_: Verdict(kind))
-    with pytest.raises(SimulationError, match=kind.name):
+def test_a_verdict_of_the_engine_alone_is_an_error() -> None:
+    pair, _ = client_with(lambda *_: Verdict(VerdictKind.PUNT))
+    with pytest.raises(SimulationError, match="PUNT"):
         pair.connect()
 
 
