@@ -28,7 +28,7 @@ from mpcore.actions import (
 )
 from mpcore.config import Config
 from mpcore.connections import Connection, ConnectionTable
-from mpcore.counters import COUNTER_COUNT, name_counters
+from mpcore.counters import COUNTER_COUNT, Counter, name_counters
 from mpcore.engine import Engine
 from mpcore.errors import CapacityError, LocalProtocolError, WireError
 from mpcore.events import (
@@ -50,6 +50,7 @@ from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
 from mpcore.mptcp.states import FallbackReason
 from mpcore.policy.base import PathManager
 from mpcore.policy.registry import path_manager
+from mpcore.wire.segment import is_intact
 from mpcore.wire.values import parse_mptcp_option, parse_segment
 
 EVENTS_MAX = 4096
@@ -78,6 +79,16 @@ QUIET_REASONS = frozenset(
 FALLBACK_WORDS = {1: "no DSS after the handshake", 2: "infinite mapping", 3: "DSS checksum failed"}
 CLOSE_WORDS = ("closed", "reset by the peer", "timed out", "removed", "middlebox", "connection ended")
 CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX = 1, 2, 4
+RECEIVED = {
+    Direction.FROM_HOST: Counter.PACKETS_FROM_HOST,
+    Direction.FROM_NETWORK: Counter.PACKETS_FROM_NETWORK,
+}
+VERDICT_COUNTERS = {
+    VerdictKind.PASS: Counter.PASSED,
+    VerdictKind.REWRITE: Counter.REWRITTEN,
+    VerdictKind.DROP: Counter.DROPPED,
+    VerdictKind.LEAVE: Counter.LEFT,
+}
 
 Effect = ControlEffect | JoinEffect
 
@@ -148,30 +159,42 @@ class Endpoint:
         return verdict
 
     def handle_punt(self, direction: int, data: bytes, now_ns: int, checksum_ready: bool = True) -> Verdict:
-        """Decide on a packet that the engine has no connection for."""
+        """Decide on a packet that the engine has no connection for; count its verdict."""
         if self.engine.has_events():
             # A handle that has just become free must be forgotten before another connection gets it.
             self.handle_events(now_ns)
+        way = Direction(direction)
+        decision = self._decide(way, data, now_ns, checksum_ready)
+        if decision.reprocess:
+            # The engine counts it once more, with the verdict that holds.
+            self._counts[RECEIVED[way]] -= 1
+            return Verdict(VerdictKind(self.engine.process(direction, data, now_ns, checksum_ready)))
+        self._counts[VERDICT_COUNTERS[decision.verdict.kind]] += 1
+        return decision.verdict
+
+    def _decide(self, way: Direction, data: bytes, now_ns: int, checksum_ready: bool) -> Decision:
+        """Ask joins and negotiator, and open the connection that the latter may report."""
         try:
             segment = parse_segment(data)
         except WireError:
-            return Verdict(VerdictKind.PASS)
-        way = Direction(direction)
+            return Decision(Verdict(VerdictKind.PASS))
+        if way is Direction.FROM_NETWORK and checksum_ready and not is_intact(data):
+            # Rewritten, it would get a right checksum; as it is, the kernel drops it.
+            self._counts[Counter.BAD_CHECKSUM] += 1
+            return Decision(Verdict(VerdictKind.PASS))
         if self._joins.claims(way, segment):
             self._apply(None, self._joins.handle_packet(way, segment, now_ns), now_ns)
-            return Verdict(VerdictKind.DROP)
+            return Decision(Verdict(VerdictKind.DROP))
         decision = self._negotiator.handle_packet(way, segment, now_ns)
         self._joins.leave_unknown_tokens = self._negotiator.own_mptcp_seen
         if decision.open is not None and not self._open(decision.open, now_ns):
-            return Verdict(VerdictKind.LEAVE)
+            return Decision(Verdict(VerdictKind.LEAVE))
         self._transmits.extend(
             Transmit(False, segment.dst if way is Direction.FROM_NETWORK else segment.src, packet)
             for packet in decision.transmits
         )
-        if decision.reprocess:
-            return Verdict(VerdictKind(self.engine.process(direction, data, now_ns, checksum_ready)))
         self._note_decision(decision)
-        return decision.verdict
+        return decision
 
     def flush(self, now_ns: int) -> None:
         """Send the ACKs that nothing else carried: to be called when no packet waits."""

@@ -7,6 +7,7 @@ from typing import TypeVar
 from mpcore.errors import WireError
 from mpcore.wire.checksum import tcp_checksum
 from mpcore.wire.ip import emit_header
+from mpcore.wire.tcp import checksum_ok
 from mpcore.wire.tcp_options import TcpOption, emit_options, parse_options
 
 PROTOCOL_TCP = 6
@@ -50,14 +51,14 @@ def parse_segment(data: bytes) -> Segment:
     Checksums are not verified: a packet of the local host may not have one yet. WireError for anything that
     is not a whole, well-formed TCP segment.
     """
-    version = data[0] >> 4 if data else 0
-    if version == 4:
-        header, packet = _parse_v4(data)
-    elif version == 6:
-        header, packet = _parse_v6(data)
-    else:
-        raise WireError("neither an IPv4 nor an IPv6 packet")
-    return _parse_tcp(version, header, packet)
+    header, packet = _parse_ip(data)
+    return _parse_tcp(4 if len(header.src) == 4 else 6, header, packet)
+
+
+def is_intact(data: bytes) -> bool:
+    """Tell whether the TCP checksum in an IP packet holds. WireError as `parse_segment`."""
+    header, packet = _parse_ip(data)
+    return checksum_ok(header.src, header.dst, packet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,15 @@ class _Header:
     dst: bytes
     ttl: int
     tos: int
+
+
+def _parse_ip(data: bytes) -> tuple[_Header, bytes]:
+    version = data[0] >> 4 if data else 0
+    if version == 4:
+        return _parse_v4(data)
+    if version == 6:
+        return _parse_v6(data)
+    raise WireError("neither an IPv4 nor an IPv6 packet")
 
 
 def _parse_v4(data: bytes) -> tuple[_Header, bytes]:

@@ -1,1 +1,1 @@
-"""mpcore on real traffic: its daemon, the kernel's TCP and MPTCP, unmodified programs, in network namespaces."""
+"""mpcore on real traffic: its daemon, the kernel's TCP and MPTCP, unmodified programs, in namespaces."""

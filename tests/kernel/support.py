@@ -1,4 +1,4 @@
-"""A daemon in a host of the laboratory, and connections between the hosts whose two ends the test holds itself."""
+"""A daemon in a host of the laboratory, and connections between the hosts, both ends held by the test."""
 
 import re
 import socket
@@ -11,6 +11,8 @@ from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
+import pytest
+
 from mpcore.host.control import ControlClient
 from mpcore.lab.host import Host
 from mpcore.lab.sockets import listen_socket, open_socket
@@ -20,7 +22,14 @@ from mpcore.lab.wait import wait_for_line, wait_until
 from tests.helpers.netns import CLIENT_SEED, SERVER_SEED, assert_intact, inside
 
 TIMEOUT_S = 30.0
+# A segment's payload: 1500 less IPv4, TCP, timestamps and the longest DSS; what is cut there must join again.
+SEGMENT = 1420
+SIZES = [(0, 0), (1, 0), (0, 1), (SEGMENT, SEGMENT), (SEGMENT + 1, 3), (99_991, 1 << 20)]
 _GONE_STATES = re.compile(r"^(LISTEN|TIME-WAIT)\b")
+
+roles = pytest.mark.parametrize("to_a", [False, True], ids=["mpcore-connects", "mpcore-listens"])
+versions = pytest.mark.parametrize("version", [4, 6])
+sizes = pytest.mark.parametrize(("upload", "download"), SIZES)
 
 
 @dataclass(slots=True)
@@ -163,6 +172,14 @@ def receive_all(sock: socket.socket) -> bytes:
     return b"".join(iter(lambda: sock.recv(1 << 16), b""))
 
 
+def link_bytes(hosts: Lab) -> list[int]:
+    """Return the octets that host `b` has sent and received, link by link."""
+    folder = "/sys/class/net/{}/statistics/{}_bytes"
+    paths = [folder.format(link.interface, way) for link in hosts.links for way in ("rx", "tx")]
+    counts = [int(word) for word in hosts.b.run(["cat", *paths]).stdout.split()]
+    return [counts[i] + counts[i + 1] for i in range(0, len(counts), 2)]
+
+
 def sockets_left(host: Host) -> list[str]:
     """Return the lines of `ss` about TCP connections of `host` that are not over."""
     lines = host.run(["ss", "-Htan"]).stdout.splitlines()
@@ -179,7 +196,11 @@ def wait_for_nothing(*daemons: Daemon) -> None:
 def fallbacks(moved: dict[str, int]) -> dict[str, int]:
     """Return those of the kernel's counters that tell of a fallback, a reset or an error of MPTCP."""
     words = ("Fallback", "MPRst", "MPFail", "CsumErr", "NoMatch", "NotMatching", "InfiniteMap", "HMacFailure")
-    return {name: value for name, value in moved.items() if name.startswith("MPTcp") and any(word in name for word in words)}
+    return {
+        name: value
+        for name, value in moved.items()
+        if name.startswith("MPTcpExt") and any(word in name for word in words)
+    }
 
 
 def set_aside(action: Callable[[], object]) -> None:

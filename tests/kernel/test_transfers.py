@@ -1,43 +1,28 @@
-"""mpcore on one host, the kernel's MPTCP on the other: everything arrives, over all paths, and nothing stays."""
+"""mpcore on one host, the kernel's MPTCP on the other: everything arrives, by all paths, and nothing stays."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from mpcore.lab.topology import Lab
-from tests.helpers.netns import make_lab, nstat_delta
+from tests.helpers.netns import nstat_delta
 from tests.kernel.support import (
     Daemon,
     connect,
     exchange_both,
     fallbacks,
     kernel_peer,
-    running,
+    link_bytes,
+    roles,
+    sizes,
+    versions,
     wait_for_nothing,
     wait_until,
 )
 
 pytestmark = pytest.mark.kernel
 
-# A segment's payload: 1500 less IPv4, TCP, timestamps and the longest DSS; what is cut there must join again.
-SEGMENT = 1420
-SIZES = [(0, 0), (1, 0), (0, 1), (SEGMENT, SEGMENT), (SEGMENT + 1, 3), (99_991, 1 << 20)]
 MEGABYTES_50 = 50_000_000
-
-roles = pytest.mark.parametrize("to_a", [False, True], ids=["mpcore-connects", "mpcore-listens"])
-versions = pytest.mark.parametrize("version", [4, 6])
-
-
-@pytest.fixture(scope="module")
-def hosts() -> Iterator[Lab]:
-    with make_lab(500, 500) as standing:
-        yield standing
-
-
-@pytest.fixture(scope="module")
-def daemon(hosts: Lab, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    with running(hosts.a, tmp_path_factory.mktemp("daemon")) as started:
-        yield started
 
 
 @pytest.fixture
@@ -58,7 +43,7 @@ def joins(to_a: bool) -> str:
 
 @roles
 @versions
-@pytest.mark.parametrize(("upload", "download"), SIZES)
+@sizes
 def test_every_size_arrives_both_ways(
     hosts: Lab, daemon: Daemon, to_a: bool, version: int, upload: int, download: int
 ) -> None:
@@ -78,14 +63,6 @@ def test_a_long_transfer_uses_both_links(hosts: Lab, daemon: Daemon, to_a: bool,
     assert min(carried) > MEGABYTES_50 // 5, carried
     assert moved()[joins(to_a)] >= 1
     assert fallbacks(moved()) == {}
-
-
-def link_bytes(hosts: Lab) -> list[int]:
-    """Octets that host `b` has sent and received, link by link."""
-    folder = "/sys/class/net/{}/statistics/{}_bytes"
-    paths = [folder.format(link.interface, way) for link in hosts.links for way in ("rx", "tx")]
-    counts = [int(word) for word in hosts.b.run(["cat", *paths]).stdout.split()]
-    return [counts[i] + counts[i + 1] for i in range(0, len(counts), 2)]
 
 
 @roles
