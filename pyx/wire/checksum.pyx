@@ -102,7 +102,7 @@ def tcp_checksum(bytes src not None, bytes dst not None, segment):
 
     `src` and `dst` are raw addresses of 4 or 16 bytes, else ValueError.
     """
-    cdef size_t size
+    cdef size_t size = 0
     cdef uint32_t total
     if len(src) != len(dst) or len(src) not in (4, 16):
         raise ValueError("addresses must be 4 or 16 bytes, both of the same length")

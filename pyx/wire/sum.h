@@ -22,7 +22,32 @@ enum {
     MPCORE_SUM_BLOCK = 512 * 1024       /* four accumulators of 32 bits cannot overflow within it */
 };
 
-/* Halves of 64-bit words are added in lanes of their own, so that no carry is lost below 2^31 words. */
+static inline uint32_t mpcore_fold(uint64_t total)
+{
+    total = (total & 0xffffffff) + (total >> 32);
+    total = (total & 0xffffffff) + (total >> 32);
+    total = (total & 0xffff) + (total >> 16);
+    total = (total & 0xffff) + (total >> 16);
+    return (uint32_t)((total & 0xffff) + (total >> 16));
+}
+
+/* For headers and the ends of what is longer: 64-bit words with their carry added at once. */
+static inline uint64_t mpcore_sum_short(const uint8_t *data, size_t size)
+{
+    uint64_t total = 0, word;
+    for (; size >= 8; data += 8, size -= 8) {
+        memcpy(&word, data, 8);
+        total += word;
+        total += total < word;
+    }
+    word = 0;
+    memcpy(&word, data, size);
+    total += word;
+    return total + (total < word);
+}
+
+/* For other processors: halves of 64-bit words are added in lanes of their own, which the compiler turns into
+   vectors; no carry is lost below 2^31 words. */
 static inline uint64_t mpcore_sum_plain(const uint8_t *data, size_t size)
 {
     uint64_t low = 0, high = 0, word = 0;
@@ -63,7 +88,7 @@ static uint64_t mpcore_sum_avx2(const uint8_t *data, size_t size)
         _mm256_cvtepi32_epi64(_mm256_castsi256_si128(sum[0])),
         _mm256_cvtepi32_epi64(_mm256_extracti128_si256(sum[0], 1))));
     return (uint64_t)(lanes[0] + lanes[1] + lanes[2] + lanes[3]) + 0x8000 * (uint64_t)(data - start) / 2
-        + mpcore_sum_plain(data, size);
+        + mpcore_fold(mpcore_sum_short(data, size));
 }
 
 __attribute__((target("avx512f,avx512bw")))
@@ -99,24 +124,15 @@ static uint64_t mpcore_sum_avx512(const uint8_t *data, size_t size)
 
 static inline uint64_t mpcore_sum_block(const uint8_t *data, size_t size)
 {
+    if (size < MPCORE_SUM_SMALL)
+        return mpcore_sum_short(data, size);
 #ifdef MPCORE_SUM_X86
-    if (size >= MPCORE_SUM_SMALL) {
-        if (__builtin_cpu_supports("avx512bw"))
-            return mpcore_sum_avx512(data, size);
-        if (__builtin_cpu_supports("avx2"))
-            return mpcore_sum_avx2(data, size);
-    }
+    if (__builtin_cpu_supports("avx512bw"))
+        return mpcore_sum_avx512(data, size);
+    if (__builtin_cpu_supports("avx2"))
+        return mpcore_sum_avx2(data, size);
 #endif
     return mpcore_sum_plain(data, size);
-}
-
-static inline uint32_t mpcore_fold(uint64_t total)
-{
-    total = (total & 0xffffffff) + (total >> 32);
-    total = (total & 0xffffffff) + (total >> 32);
-    total = (total & 0xffff) + (total >> 16);
-    total = (total & 0xffff) + (total >> 16);
-    return (uint32_t)((total & 0xffff) + (total >> 16));
 }
 
 static inline uint32_t mpcore_swap(uint32_t sum)
@@ -129,8 +145,8 @@ static inline uint32_t mpcore_sum(const uint8_t *data, size_t size)
 {
     uint64_t total = 0;
     for (; size > MPCORE_SUM_BLOCK; data += MPCORE_SUM_BLOCK, size -= MPCORE_SUM_BLOCK)
-        total += mpcore_sum_block(data, MPCORE_SUM_BLOCK);
-    total += mpcore_sum_block(data, size);
+        total += mpcore_fold(mpcore_sum_block(data, MPCORE_SUM_BLOCK));
+    total += mpcore_fold(mpcore_sum_block(data, size));
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
     return mpcore_fold(total);
 #else

@@ -14,11 +14,12 @@ WRAPPER = """
 #include "pyx/wire/sum.h"
 static uint32_t finish(uint64_t total) { return mpcore_swap(mpcore_fold(total)); }
 uint32_t plain(const uint8_t *data, size_t size) { return finish(mpcore_sum_plain(data, size)); }
+uint32_t brief(const uint8_t *data, size_t size) { return finish(mpcore_sum_short(data, size)); }
 uint32_t avx2(const uint8_t *data, size_t size) { return finish(mpcore_sum_avx2(data, size)); }
 uint32_t avx512(const uint8_t *data, size_t size) { return finish(mpcore_sum_avx512(data, size)); }
 uint32_t chosen(const uint8_t *data, size_t size) { return mpcore_sum(data, size); }
 """
-FORMS = {"plain": "", "avx2": "avx2", "avx512": "avx512bw", "chosen": ""}
+FORMS = {"brief": "", "plain": "", "avx2": "avx2", "avx512": "avx512bw", "chosen": ""}
 
 
 @pytest.fixture(scope="module")

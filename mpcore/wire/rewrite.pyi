@@ -1,0 +1,33 @@
+from typing import Self, final
+
+from typing_extensions import Buffer
+
+STATUS_NAMES: dict[int, str]
+
+@final
+class Shim6Flow:
+    def __new__(cls, src: bytes, dst: bytes, tag: int = 0) -> Self: ...
+    def insert(self, packet: Buffer) -> bytes: ...
+    def remove(self, packet: Buffer) -> bytes: ...
+    def insert_into(self, packet: bytearray) -> None: ...
+    def remove_from(self, packet: bytearray) -> None: ...
+
+@final
+class TcpRewrite:
+    def __new__(
+        cls,
+        *,
+        src: bytes | None = None,
+        dst: bytes | None = None,
+        src_port: int | None = None,
+        dst_port: int | None = None,
+        window: int | None = None,
+        seq_add: int = 0,
+        ack_add: int = 0,
+        options: bytes | None = None,
+    ) -> Self: ...
+    def apply(self, packet: Buffer) -> bytes: ...
+    def apply_to(self, packet: bytearray) -> None: ...
+
+def context_tag(packet: Buffer) -> int | None: ...
+def fix_checksums(packet: Buffer) -> None: ...
