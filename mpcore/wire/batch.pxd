@@ -1,4 +1,4 @@
-"""Batches of packets: a block of bytes with an offset and a size for each, and what is done to all of them."""
+"""Batches of packets: a block of bytes with an offset and a size for each, and what is done to them all."""
 
 from libc.stddef cimport size_t
 from libc.stdint cimport int8_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t

@@ -273,7 +273,7 @@ cdef int _open_tcp(const uint8_t *data, uint32_t size, ip_t *ip, uint32_t *heade
 cdef int64_t tcp_rewrite(const uint8_t *data, uint32_t size, const tcp_rewrite_t *rule,
                          uint8_t *out, uint32_t room) noexcept nogil:
     cdef ip_t ip
-    cdef uint32_t header, new_header, total, payload
+    cdef uint32_t header, new_header, total, payload, options_sum = 0
     cdef uint8_t *tcp
     cdef change_t change
     cdef int status = _open_tcp(data, size, &ip, &header)
@@ -289,14 +289,17 @@ cdef int64_t tcp_rewrite(const uint8_t *data, uint32_t size, const tcp_rewrite_t
     if total > room:
         return REWRITE_ROOM
     tcp = out + ip.header_size
-    change.old = sum_bytes(data + ip.header_size + 20, header - 20) if rule.fields & REWRITE_OPTIONS else 0
+    change.old = 0
     change.new = 0
+    if rule.fields & REWRITE_OPTIONS:
+        options_sum = sum_bytes(data + ip.header_size + 20, header - 20)
     memmove(tcp + new_header, data + ip.header_size + header, payload)
     if out != data:
         memcpy(out, data, ip.header_size + min(header, new_header))
     _put_ip(out, ip.version, total, rule, &change)
     _put_tcp(tcp, rule, &change)
     if rule.fields & REWRITE_OPTIONS:
+        change.old += options_sum
         _put_options(tcp, header, rule, &change)
     elif rule.ack_add:
         _shift_sack(tcp + 20, header - 20, rule.ack_add, &change)
