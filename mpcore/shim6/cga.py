@@ -1,8 +1,8 @@
 """Cryptographically generated addresses (RFC 3972): generation and verification.
 
 An address of Sec 0 costs one hash, of Sec 1 about 65,000, of Sec 2 about 4,300 million; other values have no
-algorithm here. All is a function of its arguments: randomness is the object `rng`, and a callback tells whether
-an address is taken. That Hash1 keeps 59 bits, and of SHA-1, is the choice of RFC 3972.
+algorithm here. All is a function of its arguments: randomness is the object `rng`, and a callback tells
+whether an address is taken. That Hash1 keeps 59 bits, and of SHA-1, is the choice of RFC 3972.
 """
 
 from collections.abc import Callable

@@ -39,6 +39,6 @@ def require_room(parameters: CgaParameters, locators: int, *, signed: bool) -> N
     size = largest_message(parameters, locators, signed=signed)
     if size > MESSAGE_MAX:
         raise LocalProtocolError(
-            f"{locators} locators and a public key field of {len(parameters.public_key)} octets make a message of"
+            f"{locators} locators and a key of {len(parameters.public_key)} octets in DER make a message of"
             f" {size} octets, and {MESSAGE_MAX} are allowed: use fewer prefixes or a smaller key"
         )

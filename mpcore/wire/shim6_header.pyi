@@ -1,0 +1,6 @@
+from typing import Any
+
+from typing_extensions import Buffer
+
+def describe(data: Buffer) -> dict[str, Any]: ...
+def emit_payload(next_header: int, tag: int) -> bytes: ...
