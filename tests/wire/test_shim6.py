@@ -180,8 +180,10 @@ def test_parsing_of_damaged_messages_is_total(data: st.DataObject) -> None:
 
 @given(messages, st.data())
 def test_every_single_bit_counts(message: Message, data: st.DataObject) -> None:
+    """But those of Hdr Ext Len, which may leave a message whose checksum is right by chance."""
     octets = bytearray(emit_message(message))
-    octets[data.draw(st.integers(0, len(octets) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    at = data.draw(st.integers(2, len(octets) - 1) | st.just(0))
+    octets[at] ^= 1 << data.draw(st.integers(0, 7))
     with pytest.raises(WireError):
         parse_message(bytes(octets))
 
@@ -289,7 +291,7 @@ SAMPLES: list[Any] = [
 @pytest.mark.parametrize("make", LISTED, ids=lambda make: make.__name__)
 @pytest.mark.parametrize("option", SAMPLES, ids=lambda option: type(option).__name__)
 def test_options_of_each_message(make: Callable[..., Message], option: Any) -> None:
-    """RFC 5533 §5.4 to §5.11, RFC 5534 §5.3; an option in a wrong place counts as unknown (RFC 5533 §5.15)."""
+    """RFC 5533 §5.4 to §5.11, RFC 5534 §5.3; elsewhere an option counts as unknown (RFC 5533 §5.15)."""
     numbers = (1,) * (len(fields(make)) - 1)  # type: ignore[arg-type]
     if type(option) in LISTED[make]:  # type: ignore[index]
         message = make(*numbers, options=(option,))
