@@ -23,6 +23,8 @@ COMMANDS = {
     "doctor": "mpcore.cli.doctor:doctor_command",
     "demo": "mpcore.cli.demo:demo_command",
     "lab": "mpcore.cli.lab:lab_command",
+    "hba": "mpcore.cli.hba:hba_command",
+    "cga": "mpcore.cli.cga:cga_command",
 }
 
 

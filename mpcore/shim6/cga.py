@@ -5,8 +5,9 @@ algorithm here. All is a function of its arguments: randomness is the object `rn
 whether an address is taken. That Hash1 keeps 59 bits, and of SHA-1, is the choice of RFC 3972.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from hashlib import sha1
 from typing import Protocol
 
@@ -42,6 +43,12 @@ class Random(Protocol):
 
 Progress = Callable[[int], None]
 """Called with the number of hashes so far; an exception that it raises ends the search."""
+
+Mapper = Callable[[Callable[[int], bytes | None], Iterable[int]], Iterable[bytes | None]]
+"""How parts of a search are run, results in order: `map`, or one that spreads them over processes."""
+
+FindModifier = Callable[[bytes, bytes, int], bytes]
+"""`find_modifier`, perhaps with progress and mapper bound to it."""
 
 IsTaken = Callable[[bytes], bool]
 """Duplicate address detection: whether another host has this address."""
@@ -109,6 +116,36 @@ def _identifier(octets: bytes) -> int:
     return int.from_bytes(octets, "big")
 
 
+def find_modifier(
+    start: bytes, tail: bytes, sec: int, *, progress: Progress | None = None, mapper: Mapper = map
+) -> bytes:
+    """Return the first modifier from `start` on whose Hash2 begins with 16 * Sec zeros (RFC 3972 §4, 1 to 3).
+
+    `tail` is the public key with the extensions. The search is bounded: GenerationError after 32 times the
+    expected number of hashes. What is found does not depend on the mapper.
+    """
+    if not 0 <= sec <= SEC_MAX:
+        raise GenerationError(f"Sec {sec} has no algorithm in RFC 3972; use 0 to {SEC_MAX}")
+    first, limit = int.from_bytes(start, "big"), _PATIENCE << 16 * sec
+    parts = range(first, first + limit, PROGRESS_STEP)
+    for number, found in enumerate(mapper(partial(search_part, tail, sec), parts), 1):
+        if found is not None:
+            return found
+        if progress is not None:
+            progress(number * PROGRESS_STEP)
+    raise GenerationError(f"no modifier for Sec {sec} in {limit} hashes; try again")
+
+
+def search_part(tail: bytes, sec: int, first: int) -> bytes | None:
+    """Return the first fitting modifier of the `PROGRESS_STEP` ones from `first` on, or None."""
+    zeros, tail = bytes(2 * sec), bytes(PREFIX_SIZE + 1) + tail
+    for value in range(first, first + PROGRESS_STEP):
+        modifier = (value % (1 << 128)).to_bytes(MODIFIER_SIZE, "big")
+        if sha1(modifier + tail).digest().startswith(zeros):
+            return modifier
+    return None
+
+
 def make_cga(
     prefix: bytes,
     public_key: bytes,
@@ -117,7 +154,7 @@ def make_cga(
     *,
     extensions: bytes = b"",
     is_taken: IsTaken = lambda address: False,
-    progress: Progress | None = None,
+    find: FindModifier = find_modifier,
 ) -> Cga:
     """Return a new address for the prefix of 8 octets and the key in DER (RFC 3972 §4).
 
@@ -126,7 +163,7 @@ def make_cga(
     """
     draft = CgaParameters(rng.randbytes(MODIFIER_SIZE), prefix, 0, public_key, extensions)
     require_room(draft, _LOCATORS_USUAL, signed=True)
-    modifier = find_modifier(draft.modifier, public_key + extensions, sec, progress=progress)
+    modifier = find(draft.modifier, public_key + extensions, sec)
     for collisions in range(COLLISIONS_MAX + 1):
         parameters = replace(draft, modifier=modifier, collisions=collisions)
         address = address_of(parameters, sec)
@@ -141,30 +178,3 @@ def too_many_collisions() -> GenerationError:
         "three addresses in a row are taken by others: look for a duplicate configuration or an attack on"
         " duplicate address detection, then try again"
     )
-
-
-def find_modifier(start: bytes, tail: bytes, sec: int, *, progress: Progress | None = None) -> bytes:
-    """Return the first modifier from `start` on whose Hash2 begins with 16 * Sec zeros (RFC 3972 §4, 1 to 3).
-
-    `tail` is the public key with the extensions. The search is bounded: GenerationError after 32 times the
-    expected number of hashes.
-    """
-    if not 0 <= sec <= SEC_MAX:
-        raise GenerationError(f"Sec {sec} has no algorithm in RFC 3972; use 0 to {SEC_MAX}")
-    first, limit = int.from_bytes(start, "big"), _PATIENCE << 16 * sec
-    for done in range(0, limit, PROGRESS_STEP):
-        found = _search(first + done, min(PROGRESS_STEP, limit - done), bytes(PREFIX_SIZE + 1) + tail, sec)
-        if found is not None:
-            return found
-        if progress is not None:
-            progress(done + PROGRESS_STEP)
-    raise GenerationError(f"no modifier for Sec {sec} in {limit} hashes; try again")
-
-
-def _search(first: int, count: int, tail: bytes, sec: int) -> bytes | None:
-    zeros = bytes(2 * sec)
-    for value in range(first, first + count):
-        modifier = (value % (1 << 128)).to_bytes(MODIFIER_SIZE, "big")
-        if sha1(modifier + tail).digest().startswith(zeros):
-            return modifier
-    return None

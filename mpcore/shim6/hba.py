@@ -10,8 +10,8 @@ from ipaddress import IPv6Address
 
 from mpcore.errors import LocalProtocolError
 from mpcore.shim6.cga import (
+    FindModifier,
     IsTaken,
-    Progress,
     Random,
     address_of,
     find_modifier,
@@ -58,7 +58,7 @@ def make_hba_set(
     *,
     public_key: bytes | None = None,
     is_taken: IsTaken = lambda address: False,
-    progress: Progress | None = None,
+    find: FindModifier = find_modifier,
 ) -> HbaSet:
     """Return a new set for prefixes of 8 octets each (RFC 5535 §6); with a key in DER, also a set of CGAs.
 
@@ -73,7 +73,7 @@ def make_hba_set(
         key = encode_extended_modifier(rng.randbytes(EXTENDED_MODIFIER_SIZE))
     draft = CgaParameters(start, prefixes[0], 0, key, extension)
     require_room(draft, len(prefixes), signed=public_key is not None)
-    modifier = find_modifier(start, key + extension, sec, progress=progress)
+    modifier = find(start, key + extension, sec)
     for collisions in range(COLLISIONS_MAX + 1):
         parameters = replace(draft, modifier=modifier, collisions=collisions)
         addresses = tuple(address_of(replace(parameters, prefix=prefix), sec) for prefix in prefixes)

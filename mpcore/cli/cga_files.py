@@ -1,0 +1,250 @@
+"""What `mpcore cga` and `mpcore hba` share: arguments, files, and the search with its progress."""
+
+import os
+import signal
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from functools import partial
+from ipaddress import IPv6Address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from mpcore.errors import MpcoreError, WireError
+
+if TYPE_CHECKING:
+    from mpcore.shim6.cga import FindModifier
+    from mpcore.shim6.cga_parameters import CgaParameters
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_TERMINAL_PERIOD_S = 0.2
+_LOG_PERIOD_S = 10.0
+
+
+class FileError(MpcoreError):
+    """A file that cannot be used; the message names it."""
+
+
+def address_argument(text: str) -> bytes:
+    """Return the 16 octets of an IPv6 address, or fail as wrong usage."""
+    try:
+        return IPv6Address(text).packed
+    except ValueError:
+        raise click.BadParameter(f"{text} is no IPv6 address") from None
+
+
+def prefix_argument(text: str) -> bytes:
+    """Return the 8 octets of an IPv6 prefix of 64 bits, or fail as wrong usage."""
+    from mpcore.shim6.prefixes import parse_prefix
+
+    try:
+        return parse_prefix(text)
+    except WireError as error:
+        raise click.BadParameter(str(error)) from None
+
+
+FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+NEW_FILE = click.Path(dir_okay=False, path_type=Path)
+
+
+def make_options(function: F) -> F:
+    """Add the options of both `make` commands but `--prefix` and `--key`."""
+    options: list[Callable[[F], F]] = [
+        click.option("-f", "--force", is_flag=True, help="Overwrite FILE of --output."),
+        click.option(
+            "--taken",
+            metavar="ADDRESS",
+            type=address_argument,
+            multiple=True,
+            help="An address that duplicate address detection found in use; it is not made again.",
+        ),
+        click.option(
+            "--jobs",
+            metavar="N",
+            type=click.IntRange(1),
+            help="Processes that search.  [default: one a processor for Sec 2, else 1]",
+        ),
+        click.option(
+            "-s",
+            "--sec",
+            type=click.IntRange(0, 2),
+            default=0,
+            show_default=True,
+            help="Security parameter: 1 takes about 65 thousand hashes, 2 about 4300 million (an hour of one"
+            " processor).",
+        ),
+        click.option(
+            "--new-key",
+            "bits",
+            metavar="BITS",
+            type=click.IntRange(1024, 3072),
+            help="Make the key first and write it to FILE of --key, which must not exist yet; 2048 is usual.",
+        ),
+        click.option(
+            "-o",
+            "--output",
+            metavar="FILE",
+            type=NEW_FILE,
+            required=True,
+            help="Where the parameter structure goes, in the binary form of RFC 3972.",
+        ),
+    ]
+    for option in options:
+        function = option(function)
+    return function
+
+
+def public_key(path: Path, new_bits: int | None) -> bytes:
+    """Return the public key of a PEM file in DER; the file is made first where `new_bits` asks for it."""
+    from mpcore.shim6.cga_keys import key_to_pem, load_key, make_key, public_key_of
+
+    if new_bits is not None:
+        key = make_key(new_bits)
+        _write_secret(path, key_to_pem(key))
+        return public_key_of(key)
+    try:
+        return public_key_of(load_key(path.read_bytes()))
+    except FileNotFoundError:
+        raise FileError(f"{path} does not exist; --new-key 2048 makes a key there") from None
+    except (OSError, MpcoreError) as error:
+        raise _about(path, error) from None
+
+
+def require_free(path: Path, force: bool) -> None:
+    """Return when the file can be made, else raise FileError: to be asked before a search that takes long."""
+    if path.exists() and not force:
+        raise FileError(
+            f"{path} exists and may belong to addresses in use; name another file, or overwrite it by --force"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise FileError(
+            f"{path} cannot be written: {path.parent} is no directory that this user may write to"
+        )
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file, whatever was there; FileError says why it cannot be."""
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise _about(path, error) from None
+
+
+def _write_secret(path: Path, data: bytes) -> None:
+    """Write a file that must not exist yet and that nobody else may read."""
+    try:
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(data)
+    except FileExistsError:
+        raise FileError(f"{path} exists already; leave --new-key out to use that key") from None
+    except OSError as error:
+        raise _about(path, error) from None
+
+
+def read_parameters(path: Path) -> "CgaParameters":
+    """Return the structure in a file; FileError names the file and what is wrong with it."""
+    from mpcore.shim6.cga_parameters import parse_parameters
+
+    try:
+        return parse_parameters(path.read_bytes())
+    except (OSError, WireError) as error:
+        raise _about(path, error) from None
+
+
+def _about(path: Path, error: Exception) -> FileError:
+    return FileError(f"{path}: {error.strerror if isinstance(error, OSError) else error}")
+
+
+@contextmanager
+def searching(sec: int, jobs: int | None) -> Iterator["FindModifier"]:
+    """Give a search for modifiers that tells of its progress and uses so many processes."""
+    from mpcore.shim6.cga import find_modifier
+
+    usual = (1, 1, os.cpu_count() or 1)[sec]
+    jobs = (jobs or usual) if sec else 1
+    progress = Progress(1 << 16 * sec)
+    try:
+        if jobs == 1:
+            yield partial(find_modifier, progress=progress)
+        else:
+            # Interruption is this process's business; the others end with the pool.
+            quiet = (signal.SIGINT, signal.SIG_IGN)
+            with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=quiet) as pool:
+                yield partial(find_modifier, progress=progress, mapper=partial(spread, pool, 2 * jobs))
+    finally:
+        progress.close()
+
+
+T = TypeVar("T")
+V = TypeVar("V")
+
+
+def spread(
+    pool: ProcessPoolExecutor, window: int, function: Callable[[T], V], items: Iterable[T]
+) -> Iterator[V]:
+    """Yield the results in order as `map` does, with at most `window` calls under way in the pool."""
+    waiting: deque[Future[V]] = deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) == window:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+class Progress:
+    """Says on standard error how far a search is: in place on a terminal, else a line now and then."""
+
+    def __init__(self, expected: int) -> None:
+        self._expected = expected
+        self._in_place = click.get_text_stream("stderr").isatty()
+        self._period = _TERMINAL_PERIOD_S if self._in_place else _LOG_PERIOD_S
+        self._start = self._last = time.monotonic()
+        self._shown = False
+
+    def __call__(self, done: int) -> None:
+        """Take note of the number of hashes so far."""
+        now = time.monotonic()
+        if now - self._last < self._period:
+            return
+        self._last, self._shown = now, True
+        rate = done / (now - self._start)
+        text = (
+            f"searching: {done / 1e6:.1f} million hashes, about {self._expected / 1e6:.1f} million are usual,"
+            f" {rate / 1e6:.2f} million a second"
+        )
+        click.echo(f"\r{text}" if self._in_place else text, err=True, nl=not self._in_place)
+
+    def close(self) -> None:
+        """End the line."""
+        if self._shown and self._in_place:
+            click.echo(err=True)
+
+
+def key_words(parameters: "CgaParameters") -> str:
+    """Return what the public key field holds, as far as this host can tell."""
+    from mpcore.shim6.cga_locators import can_sign
+
+    size = f"{len(parameters.public_key)} octets"
+    if not can_sign(parameters):
+        return f"none (a random number, {size})"
+    try:
+        from mpcore.shim6.cga_keys import describe_key
+
+        return f"{describe_key(parameters.public_key)} ({size})"
+    except MpcoreError:
+        return f"of another kind, or unknown without the package cryptography ({size})"
+
+
+def text_of(address: bytes) -> str:
+    """Return an address of 16 octets as text."""
+    return str(IPv6Address(address))
