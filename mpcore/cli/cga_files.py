@@ -2,6 +2,7 @@
 
 import os
 import signal
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from mpcore.shim6.cga_parameters import CgaParameters
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+V = TypeVar("V")
 
 _TERMINAL_PERIOD_S = 0.2
 _LOG_PERIOD_S = 10.0
@@ -180,10 +183,6 @@ def searching(sec: int, jobs: int | None) -> Iterator["FindModifier"]:
         progress.close()
 
 
-T = TypeVar("T")
-V = TypeVar("V")
-
-
 def spread(
     pool: ProcessPoolExecutor, window: int, function: Callable[[T], V], items: Iterable[T]
 ) -> Iterator[V]:
@@ -206,7 +205,7 @@ class Progress:
 
     def __init__(self, expected: int) -> None:
         self._expected = expected
-        self._in_place = click.get_text_stream("stderr").isatty()
+        self._in_place = sys.stderr.isatty()
         self._period = _TERMINAL_PERIOD_S if self._in_place else _LOG_PERIOD_S
         self._start = self._last = time.monotonic()
         self._shown = False

@@ -5,8 +5,10 @@ import stat
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
+from importlib.util import find_spec
 from ipaddress import IPv6Address
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -19,8 +21,7 @@ from tests.shim6.test_cga import RFC_KEY, RFC_PARAMETERS
 
 PREFIX = "2001:db8:1::/64"
 needs_keys = pytest.mark.skipif(
-    not pytest.importorskip("importlib.util").find_spec("cryptography"),
-    reason="keys need the package cryptography",
+    find_spec("cryptography") is None, reason="keys need the package cryptography"
 )
 Capture = pytest.CaptureFixture[str]
 
@@ -56,14 +57,16 @@ def test_what_is_made_verifies(place: Path, capsys: Capture) -> None:
 
 
 @needs_keys
-def test_json_and_an_address_that_is_taken(place: Path, capsys: Capture) -> None:
+def test_json_and_an_address_that_is_taken(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
     """RFC 3972 §4, step 8: the same modifier, one collision more."""
+    monkeypatch.setattr("mpcore.cli.cga.SystemRandom", lambda: Random(5))
     assert make("--new-key", "1024", "-j", "--jobs", "2") == 0
     document = json.loads(capsys.readouterr().out)
     assert document == {"address": document["address"], "sec": 0, "collisions": 0, "file": "host.cga"}
     assert make("--taken", document["address"], "--force", "-j") == 0
     again = json.loads(capsys.readouterr().out)
     assert again["address"] != document["address"]
+    assert again["collisions"] == 1
 
 
 @needs_keys

@@ -3,6 +3,7 @@
 import json
 from ipaddress import IPv6Address
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -30,7 +31,10 @@ def test_a_set_is_made_shown_and_verified(place: Path, capsys: Capture) -> None:
     assert make("--sec", "1") == 0
     addresses = capsys.readouterr().out.split()
     parameters = parse_parameters((place / "host.hba").read_bytes())
-    assert [address.rsplit(":", 5)[0] for address in addresses] == ["2001:db8:a", "2001:db8:b"]
+    assert [IPv6Address(address).packed[:8].hex() for address in addresses] == [
+        "20010db8000a0000",
+        "20010db8000b0000",
+    ]
     for address in addresses:
         verify_hba(IPv6Address(address).packed, parameters)
         assert run(["hba", "verify", address, "host.hba"]) == 0
@@ -71,9 +75,15 @@ def test_a_set_with_a_key(place: Path, capsys: Capture) -> None:
     assert run(["cga", "verify", document["addresses"][0], "host.hba"]) == 0
 
 
-def test_an_address_that_is_taken_is_not_made_again(capsys: Capture) -> None:
-    assert make("-j", "--taken", "2001:db8:a::1") == 0
-    assert json.loads(capsys.readouterr().out)["collisions"] == 0
+def test_an_address_that_is_taken_changes_all(monkeypatch: pytest.MonkeyPatch, capsys: Capture) -> None:
+    """RFC 5535 §6, step 6.4."""
+    monkeypatch.setattr("mpcore.cli.hba.SystemRandom", lambda: Random(5))
+    assert make("-j") == 0
+    before = json.loads(capsys.readouterr().out)
+    assert make("-j", "--force", "--taken", before["addresses"][1]) == 0
+    after = json.loads(capsys.readouterr().out)
+    assert (before["collisions"], after["collisions"]) == (0, 1)
+    assert not set(before["addresses"]) & set(after["addresses"])
 
 
 def test_the_file_is_kept(place: Path, capsys: Capture) -> None:

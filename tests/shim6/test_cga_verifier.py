@@ -1,4 +1,4 @@
-"""The judge that contexts ask: answers instead of errors, for any bytes, and no RSA for a replayed message."""
+"""The judge that contexts ask: answers instead of errors for any bytes, and no RSA for a replay."""
 
 from random import Random
 
@@ -43,7 +43,9 @@ def test_the_first_refused_locator_is_told() -> None:
     assert verifier.refused(first, listed(), b"", None) == 0
 
 
-@given(st.binary(max_size=40), st.binary(max_size=150), st.binary(max_size=20) | st.none(), st.integers(0, 255))
+@given(
+    st.binary(max_size=40), st.binary(max_size=150), st.binary(max_size=20) | st.none(), st.integers(0, 255)
+)
 def test_no_bytes_raise(ulid: bytes, parameters: bytes, signature: bytes | None, method: int) -> None:
     verifier = CgaVerifier()
     assert not verifier.owns(ulid, parameters)
