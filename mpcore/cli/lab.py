@@ -1,6 +1,8 @@
 """`mpcore lab`: a laboratory to play with; all its state is in the names of its namespaces."""
 
+import json
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -111,3 +113,35 @@ def status() -> None:
     with lab_errors():
         for namespace, owner, processes in describe():
             click.echo(f"{namespace}  owner {owner}  processes {processes}")
+
+
+@lab_command.command()
+@click.option("-j", "--json", "as_json", is_flag=True, help="Print one JSON document, with every run.")
+@click.option("--case", "cases", multiple=True, metavar="NAME", help="Play only this case; may be repeated.")
+@click.option("--runs", default=5, show_default=True, type=click.IntRange(1, 100), help="Of each variant.")
+@click.option(
+    "--seconds", default=3.0, show_default=True, type=click.FloatRange(0.2), help="Length of a bulk transfer."
+)
+@click.option("--list", "only_list", is_flag=True, help="List the cases and what they are about.")
+def bench(as_json: bool, cases: tuple[str, ...], runs: int, seconds: float, only_list: bool) -> None:
+    """Measure mpcore beside the kernel's MPTCP and TCP, in turn, against targets.
+
+    Progress goes to standard error. Ends with status 1 when a byte arrived differently.
+    """
+    from mpcore.lab.bench.cases import CASES, titles
+    from mpcore.lab.bench.report import to_document, to_table
+    from mpcore.lab.bench.runner import run_bench
+
+    if only_list:
+        for name, title in titles().items():
+            click.echo(f"{name:<12} {title}")
+        return
+    for name in cases:
+        if name not in CASES:
+            raise click.UsageError(f"there is no case {name!r}; there are {', '.join(CASES)}")
+    with lab_errors():
+        result = run_bench(cases, runs=runs, seconds=seconds, say=lambda text: click.echo(text, err=True))
+    click.echo(json.dumps(to_document(result)) if as_json else to_table(result))
+    if not result.intact:
+        click.echo("bytes were lost or changed", err=True)
+        sys.exit(1)

@@ -1,0 +1,108 @@
+"""Bulk transfers between the hosts of a stage, each byte compared."""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from enum import Enum
+from functools import partial
+from subprocess import Popen
+
+from mpcore.lab.bench.model import Measure, Sample
+from mpcore.lab.bench.stage import Meter, Pair, Stack, Stage
+from mpcore.lab.commands import LabError
+from mpcore.lab.host import Host
+from mpcore.lab.stream import Streamed
+from mpcore.lab.wait import wait_for_line
+
+PROGRAM = (sys.executable, "-m", "mpcore.lab.stream")
+SEED = 8684
+GIVE_UP_S = 60.0
+_SEGMENT_BYTES = 1428  # payload of a full packet: MTU 1500, timestamps, a DSS option
+
+
+class Way(Enum):
+    """Where the data goes: `UP` from the client, host `a`, `DOWN` to it."""
+
+    UP = "up"
+    DOWN = "down"
+
+
+@dataclass(frozen=True, slots=True)
+class Bulk:
+    """A transfer under way."""
+
+    sender: Popen[bytes]
+    receiver: Popen[bytes]
+
+    def result(self, seconds: float) -> Streamed:
+        """Wait for the end, `seconds` away, and return what the receiver saw; not intact when it is short."""
+        received = _end(self.receiver, seconds)
+        sent = _end(self.sender, GIVE_UP_S)
+        return received if received.bytes == sent.bytes else _short(received)
+
+
+def _end(process: Popen[bytes], seconds: float) -> Streamed:
+    return Streamed(**json.loads(wait_for_line(process, "{", timeout_s=seconds + GIVE_UP_S)))
+
+
+def _short(received: Streamed) -> Streamed:
+    return Streamed(
+        received.bytes, received.begin_s, received.end_s, False, received.error or "short", received.gaps
+    )
+
+
+@contextmanager
+def bulk(stage: Stage, pair: Pair, way: Way, seconds: float, *, link: int = 0) -> Iterator[Bulk]:
+    """Start a transfer of `seconds` from `a` to the address of `b` on one link, and yield it once connected."""
+    client, server = stage.lab.hosts
+    address = stage.lab.links[link].address(server)
+    tasks = ("send", "receive") if way is Way.UP else ("receive", "send")
+    # The listener is on all addresses: the kernel takes an MP_JOIN only where something listens.
+    listener = _start(server, "listen", "0.0.0.0", 0, tasks[1], pair.server, seconds)
+    connector = None
+    try:
+        port = int(wait_for_line(listener, "listening").split()[1])
+        connector = _start(client, "connect", address, port, tasks[0], pair.client, seconds)
+        for process in (connector, listener):
+            wait_for_line(process, "connected")
+        yield Bulk(connector, listener) if way is Way.UP else Bulk(listener, connector)
+    finally:
+        if connector is not None:
+            client.stop(connector)
+        server.stop(listener)
+
+
+def _start(
+    host: Host, role: str, address: str, port: int, task: str, stack: Stack, seconds: float
+) -> Popen[bytes]:
+    words = [*PROGRAM, role, address, str(port), task, "--seconds", str(seconds), "--seed", str(SEED)]
+    return host.popen([*words, "--mptcp"] if stack is Stack.KERNEL else words)
+
+
+def goodput(pair: Pair, way: Way, seconds: float, *, link: int = 0) -> Measure:
+    """Return the measurement of a transfer's goodput, in Mbit/s."""
+    return partial(_goodput, pair=pair, way=way, seconds=seconds, link=link)
+
+
+def _goodput(stage: Stage, *, pair: Pair, way: Way, seconds: float, link: int) -> Sample:
+    with stage.playing(pair):
+        meter = Meter(stage)
+        with bulk(stage, pair, way, seconds, link=link) as transfer:
+            received = transfer.result(seconds)
+            details = meter.details(received.bytes / 1e9)
+    if received.error:
+        raise LabError(f"{pair} {way.value}: {received.error} after {received.bytes} bytes")
+    segments_per_s = round(received.bytes / _SEGMENT_BYTES / max(received.end_s - received.begin_s, 1e-9))
+    return Sample(received.mbps, received.intact, {**details, "segments_per_s": segments_per_s})
+
+
+def variants(pairs: tuple[Pair, ...], measure: Callable[[Pair, Way], Measure]) -> dict[str, Measure]:
+    """Return each pair's measurement in both directions, by the names that `label` gives."""
+    return {label(pair, way): measure(pair, way) for way in Way for pair in pairs}
+
+
+def label(pair: Pair, way: Way) -> str:
+    """Return the name of a variant: `mpcore>kernel up`."""
+    return f"{pair} {way.value}"
