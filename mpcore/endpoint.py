@@ -298,6 +298,16 @@ class Endpoint:
             self.engine.abort(connection.handle, now_ns)
         self._settle(now_ns)
 
+    def handle_adopted(self, addresses: set[bytes]) -> None:
+        """Addresses of sockets are local again: packets to them may have been lost in between."""
+        for connection in self._table:
+            if connection.opened.local in addresses:
+                self.engine.tell_host(connection.handle)
+
+    def socket_addresses(self) -> set[bytes]:
+        """Return the addresses of the host's sockets whose connections are carried here."""
+        return {connection.opened.local for connection in self._table}
+
     # --- looking
 
     def counters(self) -> dict[str, int]:
@@ -326,7 +336,9 @@ class Endpoint:
             )
         except CapacityError:
             return False
-        control = ConnectionControl(effect, self.config.mptcp, self._manager, counts=self._counts, reachable=self._reachable)
+        control = ConnectionControl(
+            effect, self.config.mptcp, self._manager, counts=self._counts, reachable=self._reachable
+        )
         self._table.add(Connection(handle, effect, control))
         self._events.append(
             ConnectionCreated(

@@ -603,6 +603,15 @@ cdef class Engine:
         if conn != NULL and 0 <= index < SUBFLOW_MAX and is_live(conn.subflows[index]):
             subflow_close(self.plane, conn, conn.subflows[index], CLOSE_REMOVED)
 
+    def tell_host(self, long handle):
+        """Give the host's socket again what it may have missed: data it did not acknowledge, and its ACK."""
+        cdef conn_t *conn = self.find(handle)
+        if conn != NULL and not conn.gone:
+            conn.rx_injected = conn.rx_acked
+            conn.rx_fin_injected = conn.rx_fin_acked
+            conn.host_ack_now = HOST_ACK_DUE
+            mark_dirty(self.plane, conn)
+
     def set_backup(self, long handle, int index, bint backup, bint by_peer):
         """Change a subflow's priority, by the peer's wish or by ours (RFC 8684 §3.3.8)."""
         cdef conn_t *conn = self.find(handle)

@@ -14,7 +14,8 @@ from typing import Any
 from mpcore.config import Config
 from mpcore.endpoint import Endpoint
 from mpcore.errors import HostError
-from mpcore.events import to_dict
+from mpcore.events import ConnectionClosed, to_dict
+from mpcore.host.adopt import AdoptedAddresses
 from mpcore.host.control import ControlServer
 from mpcore.host.netlink import AddressAdded, AddressMonitor, AddressRemoved, LocalAddress
 from mpcore.host.nfqueue import PacketQueue
@@ -55,6 +56,8 @@ class Driver:
         self._monitor = monitor
         self._routing = routing
         self._control = control
+        self._adopted = AdoptedAddresses()
+        self._adopted.clean_leftovers()
         self._pump = Pump(endpoint, queue, self._open_sender)
         if config.queue.backend == "netlink" and config.queue.gso:
             endpoint.engine.hold_carriers(config.queue.max_length // 4)
@@ -92,6 +95,7 @@ class Driver:
     def close(self) -> None:
         """Decide on what still waits in the queue, which loses it by closing, and give back the sockets."""
         self._pump.turn(BATCHES_A_TURN)
+        self._adopted.remove()
         self._pump.close()
 
     def stats(self) -> dict[str, Any]:
@@ -117,6 +121,8 @@ class Driver:
     def _publish(self) -> None:
         while (event := self._endpoint.poll_event()) is not None:
             self._control.publish(to_dict(event))
+            if self._adopted and isinstance(event, ConnectionClosed):
+                self._adopt()
 
     # --- addresses
 
@@ -129,6 +135,7 @@ class Driver:
                 self._apply_routing()
                 self._add(event.address)
         self._apply_routing()
+        self._adopt()
         self._pump.work()
 
     def _add(self, local: LocalAddress) -> None:
@@ -144,9 +151,19 @@ class Driver:
         if self._routing is None:
             return
         try:
-            self._routing.apply(self._monitor.addresses())
+            self._routing.apply(self._monitor.addresses(), self._endpoint.socket_addresses())
         except HostError as error:
             log.warning("source routing is incomplete, some paths may not work: %s", error)
+
+    def _adopt(self) -> None:
+        """Keep the addresses of living sockets local, whatever became of their interfaces."""
+        if self._routing is None:
+            return
+        try:
+            new = self._adopted.apply(self._monitor.addresses(), self._endpoint.socket_addresses())
+            self._endpoint.handle_adopted(new)
+        except HostError as error:
+            log.warning("%s", error)
 
     def _open_sender(self, port: int) -> RawSender:
         """Open the raw socket of a transmit port: ports 0 and 1 lead to local sockets."""

@@ -1,7 +1,10 @@
 """Source-address routing: what leaves with an address leaves through that address's interface.
 
 Each address gets a table with the main table's routes of its interface and a rule `from ADDRESS lookup
-TABLE`. All of them carry a protocol number of our own, by which leftovers of a killed daemon are known.
+TABLE`. A second rule behind all others is its refuge: when no route is left, because the interface went, it names
+another interface, so that the packets of sockets with that address still come to the queue, where they are sent on
+by other subflows; nothing leaves by it unchanged. All of them carry a protocol number of our own, by which leftovers
+of a killed daemon are known.
 """
 
 import errno
@@ -30,6 +33,9 @@ from mpcore.host.rtnetlink import (
 PROTOCOL = 177  # "who made it", of rules and routes; not one of /etc/iproute2/rt_protos
 FAMILIES = {4: socket.AF_INET, 16: socket.AF_INET6}  # by octets of an address
 MAIN_TABLE = 254
+REFUGE_TABLES = 1000  # above the tables of the addresses
+REFUGE_PRIORITY = 40000  # behind the kernel's own rules, which end at 32767
+RT_SCOPE_LINK = 253
 RTN_UNICAST = 1
 FR_ACT_TO_TBL = 1
 RTM_F_CLONED = 0x200
@@ -113,20 +119,29 @@ class SourceRouting:
         self._config = config
         self._numbers: dict[bytes, int] = {}  # address -> offset of its table
 
-    def apply(self, addresses: Collection[LocalAddress]) -> None:
-        """Make rules and tables fit the addresses and the main table as they are now. Raises HostError."""
+    def apply(self, addresses: Collection[LocalAddress], kept: Collection[bytes] = ()) -> None:
+        """Make rules and tables fit the addresses and the main table as they are now. Raises HostError.
+
+        `kept` are addresses of sockets that live on; they have a refuge whether an interface has them or not.
+        """
         if not self._config.manage:
             return
         wanted = [local for local in addresses if needs_rule(local, addresses)]
-        self._assign([local.address for local in wanted])
+        orphans = set(kept) - {local.address for local in addresses}
+        self._assign([*(local.address for local in wanted), *sorted(orphans)])
         with RouteSocket() as kernel:
             main = [
                 route for family in FAMILIES.values() for route in routes(kernel, family) if is_main(route)
             ]
             wanted_rules = {self._rule(local) for local in wanted}
-            reconcile(
-                kernel, wanted_rules, {route for local in wanted for route in self._routes(local, main)}
-            )
+            wanted_routes = {route for local in wanted for route in self._routes(local, main)}
+            homes = {local.address: local.interface for local in wanted} | dict.fromkeys(orphans, "")
+            for address, home in homes.items():
+                refuge = self._refuge(address, home, addresses)
+                if refuge is not None:
+                    wanted_routes.add(refuge)
+                    wanted_rules.add(Rule(address, refuge.table, REFUGE_PRIORITY))
+            reconcile(kernel, wanted_rules, wanted_routes)
 
     def remove(self) -> None:
         """Take every rule and table back. Raises HostError."""
@@ -145,6 +160,16 @@ class SourceRouting:
         for address in addresses:
             if address not in self._numbers:
                 self._numbers[address] = next(free)
+
+    def _refuge(self, address: bytes, home: str, addresses: Collection[LocalAddress]) -> Route | None:
+        """Return the route of last resort of an address: any interface but its own."""
+        for other in addresses:
+            index = interface_index(other.interface)
+            if index and other.interface != home and len(other.address) == len(address):
+                table = self._config.table_base + REFUGE_TABLES + self._numbers[address]
+                scope = RT_SCOPE_LINK if len(address) == 4 else 0
+                return Route(FAMILIES[len(address)], table, b"", 0, index, b"", b"", 0, scope, b"", False)
+        return None
 
     def _table(self, local: LocalAddress) -> int:
         return self._config.table_base + self._numbers[local.address]
