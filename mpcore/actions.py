@@ -46,8 +46,8 @@ class Verdict:
 class Transmit:
     """A packet to send: to a local socket, or to the network from the address `local`.
 
-    With `carrier` it is no packet of its own: the host's super-packet of that id, on HOLD, leaves with `data` in place of
-    its own bytes and is cut to segments as it would have been; without data it is dropped.
+    With `carrier` it is no packet of its own: the host's super-packet of that id, on HOLD, leaves with `data`
+    in place of its own bytes and is cut to segments as it would have been; without data it is dropped.
     """
 
     to_host: bool

@@ -147,8 +147,8 @@ class Endpoint:
     ) -> Verdict:
         """Decide on one packet whose TCP checksum is complete.
 
-        `carrier` names a super-packet of the host that the driver can keep: the verdict may then be HOLD, and a Transmit
-        with that id follows (`engine.hold_carriers` allows it).
+        `carrier` names a super-packet of the host that the driver can keep: the verdict may then be HOLD, and
+        a Transmit with that id follows (`engine.hold_carriers` allows it).
         """
         kind = self.engine.process(direction, data, now_ns, True, carrier)
         if kind == VerdictKind.PUNT:

@@ -1,12 +1,12 @@
 """The batch demultiplexer.
 
-A packet is parsed and looked up once; connections that it changed are listed, and `pump` then lets each of them send
-everything due at once. Nothing here takes the GIL but the methods that Python calls.
+A packet is parsed and looked up once; connections that it changed are listed, and `pump` then lets each of
+them send everything due at once. Nothing here takes the GIL but the methods that Python calls.
 """
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free
 from libc.string cimport memcpy, memset
 
@@ -31,7 +31,6 @@ from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.output cimport emit_ack, emit_option
 from mpcore.mptcp.scheduler cimport SCHEDULER_LOWEST_RTT, SCHEDULER_ROUND_ROBIN
 from mpcore.mptcp.sender cimport sender_clear, sender_init
-from mpcore.mptcp.stream cimport stream_only_subflow
 from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
 from mpcore.mptcp.transmit cimport transmit_subflow
 from mpcore.mptcp.types cimport (
@@ -69,7 +68,6 @@ from mpcore.store.counters cimport (
     COUNTER_PACKETS_FROM_NETWORK,
     COUNTER_PASSED,
     COUNTER_PUNTED,
-    COUNTER_REWRITTEN,
     COUNTER_TABLE_FULL,
 )
 from mpcore.store.packet cimport (
@@ -171,9 +169,9 @@ cdef class Engine:
     Thread-safety: one thread at a time.
     """
 
-    def __cinit__(self, *, int max_connections, int max_subflows, object memory_bytes, object send_buffer_bytes,
-                  object receive_buffer_bytes, str reorder, int reorder_nodes, int subflow_segments,
-                  object close_timeout_ns, bytes seed):
+    def __cinit__(self, *, int max_connections, int max_subflows, object memory_bytes,
+                  object send_buffer_bytes, object receive_buffer_bytes, str reorder, int reorder_nodes,
+                  int subflow_segments, object close_timeout_ns, bytes seed):
         cdef int i
         self.limit = max_connections
         self.plane = <plane_t *>calloc(1, sizeof(plane_t))
@@ -249,7 +247,8 @@ cdef class Engine:
             if index == 0 and connection_from_host(self.plane, conn, tcp) == HOST_ANEW:
                 self.destroy(conn)
                 packet.verdict = VERDICT_PUNT
-            elif packet.flags & PACKET_GSO and conn.tx_end > before and carrier_hold(self.plane, conn, packet.id):
+            elif (packet.flags & PACKET_GSO and conn.tx_end > before
+                  and carrier_hold(self.plane, conn, packet.id)):
                 packet.verdict = VERDICT_HOLD
             return
         self.plane.counters[COUNTER_BYTES_FROM_NETWORK] += tcp.payload_size
@@ -284,7 +283,8 @@ cdef class Engine:
         if value == NULL:
             packet.verdict = VERDICT_PUNT
             return
-        self.decide_known(packet, self.conns[value[0] >> SUBFLOW_BITS], value[0] & ((1 << SUBFLOW_BITS) - 1), &ip, &tcp)
+        self.decide_known(packet, self.conns[value[0] >> SUBFLOW_BITS], value[0] & ((1 << SUBFLOW_BITS) - 1),
+                          &ip, &tcp)
 
     cdef int process_batch(self, packet_t *packets, int start, int count_, int64_t now_ns) noexcept nogil:
         cdef int i
@@ -393,7 +393,7 @@ cdef class Engine:
         return &self.plane.queues[port]
 
     cdef void destroy(self, conn_t *conn) noexcept nogil:
-        """Forget a connection: its keys, timer, memory. The handle is free for another once Python has heard of it."""
+        """Forget a connection: keys, timer, memory. Its handle is free once Python has heard of it."""
         cdef flow_key_t key
         cdef subflow_t *subflow
         cdef int i
@@ -408,7 +408,8 @@ cdef class Engine:
             sender_clear(subflow)
             mapping_clear(self.plane, subflow)
             free(subflow)
-        flow_key(&key, conn.version, conn.host_local, conn.host_local_port, conn.host_remote, conn.host_remote_port)
+        flow_key(&key, conn.version, conn.host_local, conn.host_local_port, conn.host_remote,
+                 conn.host_remote_port)
         table_remove(&self.table, &key)
         connection_clear(self.plane, conn)
         heap_set(&self.heap, conn.id, -1)
@@ -422,7 +423,7 @@ cdef class Engine:
         free(conn)
 
     def hold_carriers(self, int limit):
-        """Let the engine keep up to `limit` of the host's super-packets on VERDICT_HOLD, to be released by PORT_CARRIER.
+        """Let the engine keep up to `limit` super-packets of the host on hold; PORT_CARRIER releases them.
 
         Only for a driver whose queue can do that and leaves the cutting to segments to the kernel.
         """
@@ -474,7 +475,7 @@ cdef class Engine:
 
     def open_connection(self, effect, *, object idsn_local, object idsn_remote, str scheduler, str congestion,
                         object now_ns):
-        """Take over a connection after its MP_CAPABLE handshake (an `actions.OpenConnection`); return its handle.
+        """Take a connection over after its handshake (an `actions.OpenConnection`); return its handle.
 
         Raises CapacityError when a table is full; the connection must then go on as plain TCP.
         """
@@ -497,8 +498,10 @@ cdef class Engine:
         except BaseException:
             free(conn)
             raise
-        flow_key(&key, conn.version, conn.host_local, conn.host_local_port, conn.host_remote, conn.host_remote_port)
-        if heap_set(&self.heap, conn.id, -1) < 0 or table_insert(&self.table, &key, conn.id << SUBFLOW_BITS) < 0:
+        flow_key(&key, conn.version, conn.host_local, conn.host_local_port, conn.host_remote,
+                 conn.host_remote_port)
+        if (heap_set(&self.heap, conn.id, -1) < 0
+                or table_insert(&self.table, &key, conn.id << SUBFLOW_BITS) < 0):
             connection_clear(self.plane, conn)
             free(conn)
             count(self.plane, COUNTER_TABLE_FULL)
@@ -540,8 +543,8 @@ cdef class Engine:
     def open_subflow(self, long handle, effect, object now_ns):
         """Add a joined subflow (an `actions.SubflowReady`); return its path index.
 
-        Raises CapacityError when the connection has no slot or the flow table is full, LocalProtocolError when the
-        connection is gone.
+        Raises CapacityError when the connection has no slot or the flow table is full, LocalProtocolError
+        when the connection is gone.
         """
         cdef conn_t *conn = self.find(handle)
         cdef subflow_t *subflow
@@ -587,7 +590,7 @@ cdef class Engine:
         mark_dirty(self.plane, conn)
 
     def close_subflow(self, long handle, int index, object reset_reason=None):
-        """End a subflow with FIN, or at once with RST and an MP_TCPRST reason; its data goes to the others."""
+        """End a subflow with FIN, or at once with RST and an MP_TCPRST reason; others take its data."""
         cdef conn_t *conn = self.find(handle)
         if conn == NULL or not 0 <= index < SUBFLOW_MAX or not is_live(conn.subflows[index]):
             return
@@ -627,7 +630,7 @@ cdef class Engine:
         mark_dirty(self.plane, conn)
 
     def send_option(self, long handle, object index, bytes option):
-        """Send one MPTCP option on an ACK of its own, on a subflow or (None) on the best one; False when none lives."""
+        """Send an option on an ACK of its own, on a subflow or (None) the best; False when none lives."""
         cdef conn_t *conn = self.find(handle)
         cdef subflow_t *subflow = NULL
         if conn == NULL or len(option) > 40:
@@ -638,7 +641,8 @@ cdef class Engine:
             subflow = transmit_subflow(conn)
         if subflow == NULL:
             return False
-        emit_option(self.plane, conn, subflow, <const uint8_t *>PyBytes_AS_STRING(option), <uint32_t>len(option))
+        emit_option(self.plane, conn, subflow, <const uint8_t *>PyBytes_AS_STRING(option),
+                    <uint32_t>len(option))
         return True
 
     def abort(self, long handle, object now_ns):
@@ -688,7 +692,8 @@ cdef class Engine:
     def poll_transmit(self):
         """Take every packet out of the queues: a list of (port, bytes, carrier).
 
-        `carrier` is the id of a packet on hold that leaves with these bytes, or is dropped when there are none; else None.
+        `carrier` is the id of a packet on hold that leaves with these bytes, or is dropped when there are
+        none; else None.
         """
         cdef transmit_queue_t *queue
         cdef transmit_t *slot
@@ -734,12 +739,13 @@ cdef class Engine:
             self.plane.counters[counter] += <uint64_t>amount
 
     def describe(self, long handle):
-        """Return what is known of a connection as a dict, None when the handle is free. Sizes are octets, times ns."""
+        """Return what is known of a connection, None when the handle is free. Sizes are octets, times ns."""
         cdef conn_t *conn = self.find(handle)
         return None if conn == NULL else describe_connection(conn)
 
 
-cdef int fill_connection(conn_t *conn, effect, object idsn_local, object idsn_remote, object now_ns) except -1:
+cdef int fill_connection(conn_t *conn, effect, object idsn_local, object idsn_remote,
+                         object now_ns) except -1:
     conn.role = effect.role
     conn.version = effect.version
     conn.checksum = effect.checksum
@@ -762,7 +768,8 @@ cdef int fill_connection(conn_t *conn, effect, object idsn_local, object idsn_re
     conn.ts_zero_ns = now_ns
     conn.host_mss = effect.mss_local
     # the host was told the peer's MSS less OPTION_ROOM; its timestamps are part of what it cuts off
-    conn.carrier_segment = max(min(effect.mss_local, effect.mss_remote - OPTION_ROOM) - (12 if effect.timestamps else 0), 0)
+    segment = min(effect.mss_local, effect.mss_remote - OPTION_ROOM) - (12 if effect.timestamps else 0)
+    conn.carrier_segment = max(segment, 0)
     conn.tx_window = conn.host_window = effect.window
     conn.rx_edge = INITIAL_WINDOW
     return 0

@@ -35,8 +35,8 @@ cdef class PacketQueue:
     cdef int send_verdicts(self, packet_t *packets, int count) noexcept nogil
     # Settles packets that were on VERDICT_HOLD, in any order. 0 or a negative errno.
     cdef int release(self, packet_t *packets, int count) noexcept nogil
-    # Settles the packets on hold that the queue of PORT_CARRIER names, with the content that it gives them, advancing
-    # `head` to `tail`. 0 or a negative errno.
+    # Settles the packets on hold that the queue of PORT_CARRIER names, with the content that it gives them,
+    # advancing `head` to `tail`. 0 or a negative errno.
     cdef int release_carriers(self, transmit_queue_t *carriers) noexcept nogil
 
 

@@ -6,6 +6,7 @@ from mpcore.host.nfqueue import PacketQueue
 from mpcore.host.rawsock import RawSender
 
 def now_ns() -> int: ...
+
 @final
 class Pump:
     def __init__(

@@ -201,7 +201,7 @@ def interface_index(name: str) -> int:
 
 
 def leaves_by(kernel: RouteSocket, local: bytes, remote: bytes, interface: str) -> bool:
-    """Tell whether a packet from `local` to `remote` leaves by that interface: `ip route get REMOTE from LOCAL`."""
+    """Tell whether a packet from `local` to `remote` leaves by it: `ip route get REMOTE from LOCAL`."""
     bits = 8 * len(local)
     question = HEADER.pack(FAMILIES[len(local)], bits, bits, 0, 0, 0, 0, 0, 0)
     question += attribute(RTA_DST, remote) + attribute(RTA_SRC, local)

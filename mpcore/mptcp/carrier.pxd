@@ -1,6 +1,7 @@
-"""The host's own super-packets as carriers: they wait in the kernel's queue and leave with what is to be sent next.
+"""The host's own super-packets as carriers: they wait in the kernel's queue, and leave with what comes next.
 
-A carrier's content is free: it brings what the kernel needs to cut a super-packet into segments, which a raw socket cannot.
+A carrier's content is free: it brings what the kernel needs to cut a super-packet into segments, which a raw
+socket cannot.
 """
 
 from libc.stdint cimport uint32_t

@@ -255,7 +255,7 @@ class ConnectionControl:
         if not self._takes_joins(RemoteAddress(action.remote, action.remote_id, action.remote_port)):
             return "the peer takes no joins at its first address and port (RFC 8684 §3.1, flag C)"
         if not self._reachable(action.local, action.remote):
-            return "no route leads from that address to the peer's by its own interface: it would be no other path"
+            return "no route leads from that address to the peer's by its own interface: no path of its own"
         if _path_of(action) in self._failed:
             return "a join on this path failed, and the peer has not announced it again (RFC 8684 §3.4.1)"
         return self._id_problem(action.local, action.local_id)

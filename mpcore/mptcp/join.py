@@ -233,9 +233,7 @@ class Joins:
             self._forget(key)
         return self._accept_syn(key, segment, option, now_ns)
 
-    def _accept_syn(
-        self, key: FlowKey, segment: Segment, option: MpJoinSyn, now_ns: int
-    ) -> list[JoinEffect]:
+    def _accept_syn(self, key: FlowKey, segment: Segment, option: MpJoinSyn, now_ns: int) -> list[JoinEffect]:
         context = self._lookup(option.token)
         if context is None:
             # RFC 8684 §3.2: an unknown token must be answered with RST.
@@ -266,9 +264,7 @@ class Joins:
             return []
         self._forget(join.key)
         option = segment.find(MpJoinAck)
-        if option is None or not keys.hmac_equal(
-            option.hmac, join.hmac_remote()[: keys.JOIN_ACK_HMAC_SIZE]
-        ):
+        if option is None or not keys.hmac_equal(option.hmac, join.hmac_remote()[: keys.JOIN_ACK_HMAC_SIZE]):
             # RFC 8684 §3.2: without the expected HMAC the subflow must be reset.
             self._count(Counter.JOIN_ACK_HMAC_FAILURE)
             return [self._reset(segment, ResetReason.PROTOCOL_ERROR)]

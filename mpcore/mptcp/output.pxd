@@ -1,4 +1,4 @@
-"""Packets that the data plane makes: segments and ACKs for subflows, and the peer's part towards the host's socket."""
+"""Packets that the data plane makes: segments and ACKs of subflows, and the peer's part towards the host."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
@@ -13,20 +13,23 @@ cdef enum:
 
 # A data segment or FIN of the subflow; its record says what.
 cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil
-# The `size` bytes from data offset `offset`, as one super-packet from subflow offset `seq` on, in the host's waiting
-# packet `carrier`; one mapping covers them, whose checksum is returned in *checksum.
-cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq, uint64_t offset, uint32_t size,
-                      uint32_t carrier, uint16_t *checksum) noexcept nogil
+# The `size` bytes from data offset `offset`, as one super-packet from subflow offset `seq` on, in the host's
+# waiting packet `carrier`; one mapping covers them, whose checksum is returned in *checksum.
+cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq, uint64_t offset,
+                      uint32_t size, uint32_t carrier, uint16_t *checksum) noexcept nogil
 # Lets the host's waiting packet go for good.
 cdef void emit_drop(plane_t *plane, uint32_t carrier) noexcept nogil
-# A pure ACK with DATA_ACK and SACK; in SF_PRE_ESTABLISHED and before MP_CAPABLE is confirmed, the handshake's third ACK.
+# A pure ACK with DATA_ACK and SACK; in SF_PRE_ESTABLISHED and before MP_CAPABLE is confirmed, the handshake's
+# third ACK.
 cdef int emit_ack(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # A pure ACK that carries one given option (ADD_ADDR, MP_PRIO, …) in place of DSS.
-cdef int emit_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const uint8_t *option, uint32_t size) noexcept nogil
+cdef int emit_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const uint8_t *option,
+                     uint32_t size) noexcept nogil
 # DATA_FIN alone (RFC 8684 §3.3.3).
 cdef int emit_data_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # RST with MP_TCPRST `reason`, and MP_FASTCLOSE when asked for.
-cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason, int fastclose) noexcept nogil
+cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason,
+                    int fastclose) noexcept nogil
 # RST with MP_FAIL for the mapping that starts at `data_seq` (RFC 8684 §3.7).
 cdef int emit_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t data_seq) noexcept nogil
 # The infinite mapping that ends MPTCP (RFC 8684 §3.7), on the oldest segment not acknowledged or on an ACK.
@@ -34,7 +37,8 @@ cdef int emit_infinite(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcep
 # An out-of-window segment that makes the peer answer with an ACK and its window (RFC 9293 §3.8.6.1).
 cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 
-# Received data [offset, offset + size), size <= INJECT_MAX, or a pure ACK when size is 0; `flags` adds TCP_FIN or TCP_PSH.
+# Received data [offset, offset + size), size <= INJECT_MAX, or a pure ACK when size is 0; `flags` adds
+# TCP_FIN or TCP_PSH.
 cdef int inject(plane_t *plane, conn_t *conn, uint64_t offset, uint32_t size, uint8_t flags) noexcept nogil
 # The window field that the socket would be sent now.
 cdef uint16_t output_host_window(conn_t *conn) noexcept nogil

@@ -27,15 +27,16 @@ cdef void sender_clear(subflow_t *subflow) noexcept nogil
 cdef int sender_reserve(subflow_t *subflow, uint32_t segments, uint32_t limit) noexcept nogil
 # A fresh record at the end of the flight, or NULL at the limit of segments.
 cdef segment_t *sender_push(subflow_t *subflow, uint32_t limit) noexcept nogil
-# Takes in a segment's acknowledgement (offset snd_una <= `ack` <= snd_nxt, SACK blocks of `tcp`) and reacts; `duplicate`
-# tells that it repeats the last one and nothing else.
+# Takes in a segment's acknowledgement (offset snd_una <= `ack` <= snd_nxt, SACK blocks of `tcp`) and reacts;
+# `duplicate` tells that it repeats the last one and nothing else.
 cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t ack, const tcp_t *tcp,
                      int duplicate) noexcept nogil
 # Bytes that congestion control lets out now.
 cdef uint64_t sender_room(const subflow_t *subflow) noexcept nogil
 # Bookkeeping after `segment` was put on the wire (again, when `resent`).
 cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, int resent) noexcept nogil
-# The retransmission timer fired: everything is presumed lost (RFC 6298 §5). 0, or -1 when the subflow is to be given up.
+# The retransmission timer fired: everything is presumed lost (RFC 6298 §5). 0, or -1 when the subflow is to
+# be given up.
 cdef int sender_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil
 # The RACK reordering timer fired (RFC 8985 §6.2).
 cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil

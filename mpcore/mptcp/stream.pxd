@@ -19,11 +19,15 @@ cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept n
 cdef void stream_free(conn_t *conn) noexcept nogil
 # Hands everything unacknowledged of the subflow to the others.
 cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
-# Copies what a silent subflow has in flight into its own ring: it can repair itself later without holding up the stream.
+# Copies what a silent subflow has in flight into its own ring: it can repair itself later without holding up
+# the stream.
 cdef void stream_detach(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
-cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end, uint8_t origin) noexcept nogil
-# Takes up to `size` bytes that `subflow` should carry again: fills *offset, returns the size, 0 when there is nothing for it.
-cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset) noexcept nogil
+cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end,
+                                uint8_t origin) noexcept nogil
+# Takes up to `size` bytes that `subflow` should carry again: fills *offset, returns the size, 0 when there is
+# nothing for it.
+cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size,
+                                   uint64_t *offset) noexcept nogil
 cdef int stream_only_subflow(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 # The peer's stream ends before data offset `offset` (RFC 8684 §3.3.3).
 cdef void stream_end(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil

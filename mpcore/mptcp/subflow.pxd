@@ -25,4 +25,5 @@ cdef int subflow_finish(plane_t *plane, conn_t *conn, subflow_t *subflow) noexce
 # The subflow is over: its data goes to the others, the engine reaps it.
 cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason) noexcept nogil
 # RST with `rst_reason` (RFC 8684 §3.6), then the same.
-cdef void subflow_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t rst_reason, uint8_t reason) noexcept nogil
+cdef void subflow_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t rst_reason,
+                        uint8_t reason) noexcept nogil

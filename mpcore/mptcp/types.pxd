@@ -1,8 +1,9 @@
 """State that the data plane touches: connections, subflows, segments, and what they share (header only).
 
-Offsets: a *data offset* counts stream bytes from 0 (DSN = IDSN + 1 + offset); a *subflow offset* is the relative subflow
-sequence number of RFC 8684 §3.3.1 (SYN = 0, first byte = 1). Both are 64 bits wide and never wrap; the wire's 32-bit numbers
-are unwrapped next to the last known value. Times are nanoseconds of the caller's clock; NEVER is a timer that is off.
+Offsets: a *data offset* counts stream bytes from 0 (DSN = IDSN + 1 + offset); a *subflow offset* is the
+relative subflow sequence number of RFC 8684 §3.3.1 (SYN = 0, first byte = 1). Both are 64 bits wide and never
+wrap; the wire's 32-bit numbers are unwrapped next to the last known value. Times are nanoseconds of the
+caller's clock; NEVER is a timer that is off.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
@@ -17,11 +18,11 @@ from mpcore.store.ring cimport chunk_pool_t, ring_t
 
 cdef enum:
     SUBFLOW_MAX = 16           # subflow slots of a connection, dead ones not yet reused included
-    OOO_MAX = 32               # out-of-order ranges a subflow keeps; a segment that needs one more is not acknowledged
+    OOO_MAX = 32               # out-of-order ranges of a subflow; what needs one more is not acknowledged
     MAP_MAX = 16               # mappings a subflow remembers for segments that do not carry theirs
     SACK_CACHE = 4
     CARRIER_MAX = 64           # super-packets of one socket on hold; its TCP stops after a few by itself
-    INJECT_MAX = 32000         # payload of one packet to the host: its buffer then fits 32 KiB of kernel memory
+    INJECT_MAX = 32000         # payload of one packet to the host: it then fits 32 KiB of kernel memory
     OPTION_ROOM = 28           # what DSS needs beyond the host's own options; taken off the MSS it is told
 
     ROLE_CLIENT = 0
@@ -49,7 +50,7 @@ cdef enum:
     SEG_FOREIGN = 0x20         # carries data that another subflow carried before
 
     # conn_t.host_ack_now
-    HOST_ACK_IF_OPENED = 1     # only the peer's window moved: not worth a duplicate ACK if the field stays the same
+    HOST_ACK_IF_OPENED = 1     # only the peer's window moved: not worth a duplicate ACK with the same field
     HOST_ACK_DUE = 2
 
     # event_t.kind
@@ -141,7 +142,7 @@ cdef struct subflow_t:         # owner: conn_t
     # sender (RFC 9293 §3.8, 6675, 8985, 6298)
     uint64_t snd_una
     uint64_t snd_nxt
-    uint64_t snd_edge          # right edge of the window that the peer offers on this subflow (RFC 8684 §3.3.5)
+    uint64_t snd_edge          # right edge of the window that the peer offers here (RFC 8684 §3.3.5)
     uint64_t snd_window        # the window seen last
     uint64_t snd_window_max    # the largest one (RFC 5961 §5.2)
     segment_t *segments        # ring of snd_una … snd_nxt
@@ -238,7 +239,7 @@ cdef struct conn_t:            # owner: Engine
     uint8_t peer_wscale        # shift of windows in packets to the socket
     uint8_t host_timestamps
     uint8_t host_ack_now       # owes the socket an ACK: HOST_ACK_…
-    uint16_t host_window_field # as last sent to it
+    uint16_t host_window_field  # as last sent to it
     uint8_t host_fin           # the socket closed: DATA_FIN at tx_fin
     uint8_t host_fin_acked     # … and was told that the peer has it
     uint8_t host_dup_acks
@@ -324,7 +325,7 @@ cdef struct plane_t:           # what all connections of an engine share; owner:
     int reorder_algorithm
     int64_t close_timeout_ns
     int64_t time_wait_ns
-    uint32_t carrier_limit     # super-packets of the host that may be on hold in all; 0: the driver holds none
+    uint32_t carrier_limit     # super-packets of the host on hold in all at most; 0: the driver holds none
     uint32_t carriers_held
 
 
@@ -363,11 +364,12 @@ cdef inline int grow_events(plane_t *plane) noexcept nogil:
     return 0
 
 
-cdef inline event_t *new_event(plane_t *plane, conn_t *conn, int kind, int subflow, uint32_t value) noexcept nogil:
+cdef inline event_t *new_event(plane_t *plane, conn_t *conn, int kind, int subflow,
+                               uint32_t value) noexcept nogil:
     """Append an event.
 
-    The engine stops taking packets before the ring is full; what Python asks of many connections at once may still
-    fill it, so it grows. Without memory the newest event gives way.
+    The engine stops taking packets before the ring is full; what Python asks of many connections at once may
+    still fill it, so it grows. Without memory the newest event gives way.
     """
     cdef event_t *event
     if plane.event_tail - plane.event_head > plane.event_mask and grow_events(plane) < 0:

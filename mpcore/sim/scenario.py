@@ -105,9 +105,10 @@ def run_transfer(
     """Connect a client to a server over `links`, move bytes both ways at once, and say how it went.
 
     An endpoint factory puts an endpoint below that host; without one it speaks plain TCP over the first link.
-    With `carriers` the hosts' super-packets are offered to the endpoints to be sent with other content, as a
-    driver with NFQUEUE does. `script` runs actions at times. After both programs have finished the world goes on for `linger_ns`, so
-    that closing can be watched. `network` takes the place of `links` when the topology is another one.
+    With `carriers` the hosts' super-packets are offered to the endpoints to be sent with other content,
+    as a driver with NFQUEUE does. `script` runs actions at times. After both programs have finished the
+    world goes on for `linger_ns`, so that closing can be watched. `network` takes the place of `links`
+    when the topology is another one.
     """
     world = network or two_hosts(links, seed=seed, ipv6=ipv6, client=client_tcp, server=server_tcp)
     _place_endpoints(world, {"client": client_endpoint, "server": server_endpoint})

@@ -428,7 +428,7 @@ cdef class NetlinkQueue(PacketQueue):
         return sent if sent < 0 else status
 
     cdef int queue_carrier(self, transmit_t *carrier) noexcept nogil:
-        """Append the message that lets a packet on hold go: dropped, or with the carrier's headers and payload."""
+        """Append the message that lets a packet on hold go: dropped, or with the carrier's content."""
         cdef verdict_t verdict
         cdef uint32_t size = 0
         cdef int status = 0, i

@@ -4,9 +4,7 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
-from mpcore.actions import VerdictKind
 
-from mpcore.engine cimport Engine
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.rawsock cimport RawSender
 from mpcore.store.packet cimport (

@@ -53,7 +53,8 @@ cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subfl
     return <uint32_t>size if size > conn.carrier_segment else 0
 
 
-cdef void record(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t start, uint32_t size, uint16_t checksum) noexcept nogil:
+cdef void record(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t start, uint32_t size,
+                 uint16_t checksum) noexcept nogil:
     """Note the segments that the kernel will make of it; all carry the one mapping."""
     cdef uint32_t offset = 0
     cdef segment_t *segment

@@ -18,7 +18,7 @@ cdef enum:
 
 
 cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
-    """Compare this round's least round trip with the last one's; the rise that ends slow start is RFC 9406 §4.2's."""
+    """Compare this round's least round trip with the last one's: RFC 9406 §4.2's rise ends slow start."""
     cdef int64_t threshold
     if subflow.cwnd >= subflow.ssthresh:
         return
@@ -46,7 +46,8 @@ cdef uint64_t congestion_ssthresh(const subflow_t *subflow, uint64_t flight) noe
 cdef uint64_t lia_divisor(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     """Return the bytes to be acknowledged for one more segment of window: max(cwnd_i, cwnd_total / alpha).
 
-    RFC 6356 §3: alpha = total * max(cwnd_i / rtt_i^2) / (sum cwnd_i / rtt_i)^2, so total cancels out of total / alpha.
+    RFC 6356 §3: alpha = total * max(cwnd_i / rtt_i^2) / (sum cwnd_i / rtt_i)^2, so total cancels out of total
+    / alpha.
     """
     cdef double best = 0.0
     cdef double rate_sum = 0.0

@@ -1,13 +1,13 @@
 """A connection's data plane.
 
-The host's socket is the connection level: its sequence numbers are the data sequence numbers, its ACK is the DATA_ACK and its
-window the connection's window; it is told that the peer has what the peer has DATA_ACKed.
+The host's socket is the connection level: its sequence numbers are the data sequence numbers, its ACK is the
+DATA_ACK and its window the connection's window; it is told that the peer has what the peer has DATA_ACKed.
 """
 
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from mpcore.mptcp.output cimport EMIT_FULL, EMIT_OK, emit_ack, emit_reset, inject, inject_reset, output_host_window
+from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_reset, inject, inject_reset, output_host_window
 from mpcore.mptcp.stream cimport stream_free
 from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
 from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
@@ -222,7 +222,8 @@ cdef void check_end(plane_t *plane, conn_t *conn) noexcept nogil:
     if has_subflow(conn):
         conn.close_ns = NEVER
     elif is_complete(conn):
-        # the last word to the host: the peer has its FIN (RFC 8684 §3.3.3); nothing will follow that could tell it
+        # the last word to the host: the peer has its FIN (RFC 8684 §3.3.3); nothing will follow that could
+        # tell it
         if conn.host_ack_now:
             ack_host(plane, conn)
         conn.gone = 1

@@ -34,7 +34,8 @@ cdef dict describe_connection(const conn_t *conn):
         "send_window": conn.tx_window - conn.tx_una if conn.tx_window > conn.tx_una else 0,
         "receive_window": conn.rx_advertised - conn.rx_acked if conn.rx_advertised > conn.rx_acked else 0,
         "checksum": bool(conn.checksum), "reorder": describe_reorder(conn),
-        "subflows": [describe_subflow(conn.subflows[i]) for i in range(SUBFLOW_MAX) if conn.subflows[i] != NULL],
+        "subflows": [describe_subflow(conn.subflows[i]) for i in range(SUBFLOW_MAX)
+                     if conn.subflows[i] != NULL],
     }
 
 
@@ -45,7 +46,8 @@ cdef dict describe_subflow(const subflow_t *subflow):
         "remote": address_bytes(subflow.remote, subflow.version), "remote_port": subflow.remote_port,
         "local_id": subflow.local_id, "remote_id": subflow.remote_id,
         "backup": bool(subflow.backup), "suspect": bool(subflow.suspect),
-        "srtt_ns": subflow.srtt_ns, "rto_ns": subflow.rto_ns, "cwnd": subflow.cwnd, "ssthresh": subflow.ssthresh,
+        "srtt_ns": subflow.srtt_ns, "rto_ns": subflow.rto_ns,
+        "cwnd": subflow.cwnd, "ssthresh": subflow.ssthresh,
         "inflight": subflow.inflight, "mss": subflow.mss,
         "bytes_sent": subflow.bytes_sent, "bytes_received": subflow.bytes_received,
     }

@@ -1,7 +1,7 @@
 """A segment that arrived on a subflow.
 
-The order is TCP's (RFC 9293 §3.10.7.4 with RFC 5961): window, timestamps, RST, SYN, ACK; only then are MPTCP options obeyed
-(RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and last the data.
+The order is TCP's (RFC 9293 §3.10.7.4 with RFC 5961): window, timestamps, RST, SYN, ACK; only then are MPTCP
+options obeyed (RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and last the data.
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -139,7 +139,7 @@ cdef uint64_t window_edge(const conn_t *conn, const subflow_t *subflow) noexcept
 
 cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq,
                       const mptcp_t *options) noexcept nogil:
-    """RFC 5961 §3.2: only the exact next number resets; MP_FASTCLOSE on it ends the connection (RFC 8684 §3.5)."""
+    """RFC 5961 §3.2: only the exact next number resets; MP_FASTCLOSE ends the connection (RFC 8684 §3.5)."""
     if seq != subflow.rcv_nxt:
         count(plane, COUNTER_RESET_IGNORED)
         if seq > subflow.rcv_nxt and seq <= window_edge(conn, subflow):
@@ -170,9 +170,11 @@ cdef void input_syn(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
 cdef int outdated(const plane_t *plane, const subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
     """PAWS (RFC 7323 §5.3); a time stamp from before a long silence says nothing (§5.5).
 
-    A segment without the option is let through: middleboxes remove it, and ours leave it out when others need the room.
+    A segment without the option is let through: middleboxes remove it, and ours leave it out when others need
+    the room.
     """
-    # a bare ACK that another one overtook on the way through the host is one tick old at most: no reason to refuse it
+    # a bare ACK that another one overtook on the way through the host is one tick old at most: no reason to
+    # refuse it
     cdef int32_t tolerance = 0 if tcp.payload_size else -1
     if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps:
         return 0
@@ -185,7 +187,8 @@ cdef int acceptable(plane_t *plane, const conn_t *conn, subflow_t *subflow, cons
                     uint64_t seq) noexcept nogil:
     """RFC 9293 §3.4 window test after PAWS; what fails is answered by an ACK.
 
-    A segment that is wholly old but not older than a window may still bring its ACK and options: it was overtaken.
+    A segment that is wholly old but not older than a window may still bring its ACK and options: it was
+    overtaken.
     """
     cdef uint64_t end = seq + tcp.payload_size + (1 if tcp.flags & TCP_FIN else 0)
     cdef uint64_t edge = window_edge(conn, subflow)
@@ -252,7 +255,8 @@ cdef int input_without_options(plane_t *plane, conn_t *conn, subflow_t *subflow)
 
 cdef void establish(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
     """Proof that the peer has our key, or that it has our MP_JOIN (RFC 8684 §3.1, §3.2)."""
-    cdef int proof = (options.seen >> MP_DSS & 1 and options.dss_flags & DSS_ACK) or options.seen >> MP_ADD_ADDR & 1
+    cdef int proof = ((options.seen >> MP_DSS & 1 and options.dss_flags & DSS_ACK)
+                      or options.seen >> MP_ADD_ADDR & 1)
     if not proof and (subflow.index == 0 or not options.seen >> MP_DSS & 1):
         return
     if subflow.index == 0 and conn.role == ROLE_CLIENT and not conn.established:
@@ -301,7 +305,8 @@ cdef void input_data_fin(plane_t *plane, conn_t *conn, const mptcp_t *options) n
     stream_end(plane, conn, data_seq + options.data_len - 1 - (conn.idsn_remote + 1))
 
 
-cdef void report_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, int index) noexcept nogil:
+cdef void report_option(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp,
+                        int index) noexcept nogil:
     cdef event_t *event
     if index < 0:
         return
@@ -433,7 +438,7 @@ cdef void note_received(subflow_t *subflow, uint64_t start, uint64_t end) noexce
 
 cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
                 const uint8_t *data, uint32_t size) noexcept nogil:
-    """Deliver what is new of [seq, seq + size), all of it inside `mapping`, gap by gap; each is delivered once."""
+    """Deliver what is new of [seq, seq + size), all of it inside `mapping`, gap by gap and each once."""
     cdef uint64_t end = seq + size
     cdef uint64_t start = seq
     cdef uint64_t stop
@@ -444,7 +449,8 @@ cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_
             return MAP_OK
         if not has_place(subflow, start, stop):
             return MAP_REFUSED
-        status = mapping_deliver(plane, conn, subflow, mapping, start, data + (start - seq), <uint32_t>(stop - start))
+        status = mapping_deliver(plane, conn, subflow, mapping, start, data + (start - seq),
+                                 <uint32_t>(stop - start))
         if status != MAP_OK:
             return status
         note_received(subflow, start, stop)
@@ -453,7 +459,7 @@ cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_
 
 
 cdef int corrupt(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping) noexcept nogil:
-    """A checksum failed: MP_FAIL names where its mapping starts, on a RST where other data may be out of place."""
+    """A checksum failed: MP_FAIL names its mapping's start, on a RST where other data may be misplaced."""
     cdef uint64_t data_seq = conn.idsn_remote + 1 + mapping.data
     cdef uint8_t option[16]
     count(plane, COUNTER_FAIL_TX)
@@ -536,7 +542,7 @@ cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
 
 
 cdef void input_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """The peer's FIN, once everything before it is here; it ends the subflow and not the stream (RFC 8684 §3.3.3)."""
+    """The peer's FIN, once all before it is here; it ends the subflow, not the stream (RFC 8684 §3.3.3)."""
     if subflow.rcv_nxt != subflow.fin_seq:
         return
     subflow.rcv_nxt += 1
@@ -613,7 +619,8 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     if tcp.flags & TCP_SYN:
         input_syn(plane, conn, subflow, tcp)
         return INPUT_CONSUMED
-    if not acceptable(plane, conn, subflow, tcp, seq) or not tcp.flags & TCP_ACK or not valid_ack(plane, subflow, ack):
+    if (not acceptable(plane, conn, subflow, tcp, seq) or not tcp.flags & TCP_ACK
+            or not valid_ack(plane, subflow, ack)):
         return INPUT_CONSUMED
     if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and seq <= subflow.rcv_nxt and (
             <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):

@@ -1,7 +1,7 @@
 """Data sequence mappings of a subflow.
 
-A mapping that covers just its own segment, the usual case, is used and forgotten. A longer one is remembered for segments
-that come without it; with DSS checksums its bytes are collected until the whole can be verified.
+A mapping that covers just its own segment, the usual case, is used and forgotten. A longer one is remembered
+for segments that come without it; with DSS checksums its bytes are collected until the whole can be verified.
 """
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
@@ -76,8 +76,8 @@ cdef void release(plane_t *plane, mapping_t *mapping) noexcept nogil:
 cdef mapping_t *remember(plane_t *plane, subflow_t *subflow, const mapping_t *mapping) noexcept nogil:
     """Keep a copy in the oldest slot; a slot that still collects bytes is not given up."""
     cdef mapping_t *slot
-    cdef int i
-    for i in range(MAP_MAX):
+    cdef int _i
+    for _i in range(MAP_MAX):
         slot = &subflow.maps[subflow.map_next % MAP_MAX]
         subflow.map_next += 1
         if slot.seq + slot.size <= subflow.rcv_nxt:
@@ -91,7 +91,7 @@ cdef mapping_t *remember(plane_t *plane, subflow_t *subflow, const mapping_t *ma
 
 
 cdef int agrees(const mapping_t *known, const mapping_t *fresh) noexcept nogil:
-    """A mapping cannot be changed once declared (RFC 8684 §3.3.1): same offset between the two sequence spaces."""
+    """A mapping, once declared, stays (RFC 8684 §3.3.1): the offset between the two spaces is the same."""
     return known.data - known.seq == fresh.data - fresh.seq
 
 
@@ -175,8 +175,8 @@ cdef int collect(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping
     return status
 
 
-cdef int mapping_deliver(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
-                         const uint8_t *data, uint32_t size) noexcept nogil:
+cdef int mapping_deliver(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping,
+                         uint64_t seq, const uint8_t *data, uint32_t size) noexcept nogil:
     if conn.checksum:
         if seq != mapping.seq or size != mapping.size:
             return collect(plane, conn, subflow, mapping, seq, data, size)

@@ -85,7 +85,8 @@ cdef transmit_t *begin(plane_t *plane, int port) noexcept nogil:
     return &queue.slots[queue.tail & queue.mask]
 
 
-cdef int gather(ring_t *ring, transmit_t *slot, frame_t *frame, uint64_t offset, uint32_t size) noexcept nogil:
+cdef int gather(ring_t *ring, transmit_t *slot, frame_t *frame, uint64_t offset,
+                uint32_t size) noexcept nogil:
     """Point the descriptor at the payload and sum it; -1 when the ring does not hold it."""
     slot.piece_count = 0
     frame.payload_size = size
@@ -110,7 +111,8 @@ cdef void finish(plane_t *plane, int port, transmit_t *slot, const frame_t *fram
     cdef uint32_t total
     tcp_size = tcp_emit(tcp, frame.src_port, frame.dst_port, frame.seq, frame.ack, frame.flags, frame.window,
                         frame.options, frame.options_size)
-    ip_emit(slot.header, frame.version, frame.src, frame.dst, PROTOCOL_TCP, TTL, 0, tcp_size + frame.payload_size)
+    ip_emit(slot.header, frame.version, frame.src, frame.dst, PROTOCOL_TCP, TTL, 0,
+            tcp_size + frame.payload_size)
     total = sum_pseudo(frame.version, frame.src, frame.dst, PROTOCOL_TCP, tcp_size + frame.payload_size)
     total = sum_join(total, 0, sum_bytes(tcp, tcp_size))
     total = sum_join(total, 0, frame.payload_sum)
@@ -135,7 +137,7 @@ cdef void add_timestamp(frame_t *frame, uint32_t value, uint32_t echo, int align
 # --- towards the network
 
 cdef uint16_t network_window(conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """One window for the connection, relative to DATA_ACK; its right edge never moves back (RFC 8684 §3.3.4)."""
+    """One window for the connection, from DATA_ACK on; its right edge never moves back (RFC 8684 §3.3.4)."""
     cdef uint64_t edge = conn.rx_edge
     cdef uint64_t window
     if edge > conn.rx_ring.head + conn.rx_ring.limit:
@@ -167,7 +169,8 @@ cdef void network_frame(plane_t *plane, conn_t *conn, subflow_t *subflow, frame_
 
 cdef void network_timestamp(plane_t *plane, subflow_t *subflow, frame_t *frame, int aligned) noexcept nogil:
     if subflow.timestamps:
-        add_timestamp(frame, subflow.ts_local + clock_ms(plane, subflow.ts_zero_ns), subflow.ts_recent, aligned)
+        add_timestamp(frame, subflow.ts_local + clock_ms(plane, subflow.ts_zero_ns), subflow.ts_recent,
+                      aligned)
 
 
 cdef uint64_t data_ack(const conn_t *conn) noexcept nogil:
@@ -197,7 +200,7 @@ cdef uint16_t mapping_checksum(const conn_t *conn, uint64_t offset, uint64_t seq
 
 cdef void add_mapping(const conn_t *conn, const subflow_t *subflow, const segment_t *segment,
                       frame_t *frame) noexcept nogil:
-    """The mapping of a segment, always as first sent: MP_CAPABLE with data for a client's first one, else DSS."""
+    """The mapping of a segment, as first sent: MP_CAPABLE with data for a client's first one, else DSS."""
     cdef uint64_t data_seq = conn.idsn_local + 1 + segment.data - segment.map_offset
     cdef uint64_t seq = segment.seq - segment.map_offset
     if wants_capable(conn, subflow) and seq == 1:
@@ -256,8 +259,8 @@ cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_
     return send_frame(plane, conn, subflow, slot, &frame)
 
 
-cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq, uint64_t offset, uint32_t size,
-                      uint32_t carrier, uint16_t *checksum) noexcept nogil:
+cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq, uint64_t offset,
+                      uint32_t size, uint32_t carrier, uint16_t *checksum) noexcept nogil:
     cdef frame_t frame
     cdef transmit_t *slot = begin(plane, PORT_CARRIER)
     if slot == NULL:
@@ -359,7 +362,8 @@ cdef int emit_data_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcep
     return send_frame(plane, conn, subflow, slot, &frame)
 
 
-cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason, int fastclose) noexcept nogil:
+cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason,
+                    int fastclose) noexcept nogil:
     cdef frame_t frame
     cdef transmit_t *slot = begin(plane, subflow.port)
     if slot == NULL:
@@ -421,7 +425,7 @@ cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
 # --- towards the host's socket
 
 cdef uint16_t output_host_window(conn_t *conn) noexcept nogil:
-    """What the peer allows and the send ring holds, as the socket sees it; the right edge never moves back."""
+    """What the peer allows and the send ring holds, for the socket; its right edge never moves back."""
     cdef uint64_t edge = conn.tx_window
     cdef uint64_t window
     if edge > conn.tx_ring.head + conn.tx_ring.limit:
@@ -432,7 +436,8 @@ cdef uint16_t output_host_window(conn_t *conn) noexcept nogil:
     return <uint16_t>(window if window < 65535 else 65535)
 
 
-cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags, uint64_t offset) noexcept nogil:
+cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags,
+                     uint64_t offset) noexcept nogil:
     frame.version = conn.version
     frame.flags = flags
     frame.options_size = 0

@@ -28,7 +28,7 @@ cdef int has_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
 
 
 cdef int rank(const subflow_t *subflow) noexcept nogil:
-    """0 usable, 1 backup (RFC 8684 §3.3.8), 2 suspected dead: a worse rank is taken only when none is better."""
+    """0 usable, 1 backup (RFC 8684 §3.3.8), 2 suspected dead: a worse rank serves when none is better."""
     if subflow.suspect:
         return 2
     return 1 if subflow.backup else 0
@@ -63,7 +63,8 @@ cdef subflow_t *round_robin(conn_t *conn, int wanted, unsigned int skip) noexcep
     for i in range(SUBFLOW_MAX):
         index = (conn.rr_next + i) % SUBFLOW_MAX
         subflow = conn.subflows[index]
-        if skip >> index & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(conn, subflow):
+        if (skip >> index & 1 or not can_carry(subflow) or rank(subflow) != wanted
+                or not has_room(conn, subflow)):
             continue
         conn.rr_next = <uint8_t>((index + 1) % SUBFLOW_MAX)
         return subflow

@@ -1,13 +1,19 @@
 """A subflow's sender.
 
-Loss detection is RACK-TLP (RFC 8985), recovery is PRR (RFC 6937) over a SACK scoreboard (RFC 6675), the timer RFC 6298.
+Loss detection is RACK-TLP (RFC 8985), recovery is PRR (RFC 6937) over a SACK scoreboard (RFC 6675), the timer
+RFC 6298.
 """
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from mpcore.mptcp.congestion cimport congestion_init, congestion_on_ack, congestion_on_rtt, congestion_ssthresh
+from mpcore.mptcp.congestion cimport (
+    congestion_init,
+    congestion_on_ack,
+    congestion_on_rtt,
+    congestion_ssthresh,
+)
 from mpcore.mptcp.types cimport (
     NEVER,
     SACK_CACHE,
@@ -38,7 +44,8 @@ cdef int64_t RTO_MIN_NS = 200 * <int64_t>MS
 cdef int64_t RTO_MAX_NS = 60000 * <int64_t>MS
 cdef int64_t RTO_FIRST_NS = 1000 * <int64_t>MS
 cdef int64_t DELAYED_ACK_NS = 40 * <int64_t>MS
-# silence that makes a path suspect: well over a delayed ACK and a busy host's pauses, well under the timer's floor
+# silence that makes a path suspect: well over a delayed ACK and a busy host's pauses, well under the timer's
+# floor
 cdef int64_t SUSPECT_GRACE_NS = 50 * <int64_t>MS
 cdef int64_t SUSPECT_RTTS = 4
 
@@ -130,8 +137,8 @@ cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, in
 
 cdef int64_t timeout_ns(const subflow_t *subflow) noexcept nogil:
     cdef int64_t rto = subflow.rto_ns
-    cdef int i
-    for i in range(subflow.backoff):
+    cdef int _i
+    for _i in range(subflow.backoff):
         rto *= 2
         if rto >= RTO_MAX_NS:
             return RTO_MAX_NS
@@ -148,7 +155,8 @@ cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
     subflow.rto_at_ns = plane.now_ns + timeout_ns(subflow)
     if subflow.srtt_ns and not subflow.suspect:
         subflow.suspect_at_ns = plane.now_ns + SUSPECT_RTTS * subflow.srtt_ns + SUSPECT_GRACE_NS
-    if subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed or subflow.backoff:
+    if (subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed
+            or subflow.backoff):
         return
     # RFC 8985 §7.2: two round trips, and time for a delayed ACK when a single segment is out
     probe = 2 * subflow.srtt_ns + 2 * <int64_t>MS
@@ -187,7 +195,7 @@ cdef void sample_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
 # --- acknowledgement
 
 cdef void rack_update(plane_t *plane, subflow_t *subflow, const segment_t *segment) noexcept nogil:
-    """RFC 8985 §6.2 steps 1 to 3: the latest sent segment that is known delivered, and whether order was kept."""
+    """RFC 8985 §6.2 steps 1 to 3: the latest segment known to be delivered; whether order was kept."""
     cdef int64_t rtt = plane.now_ns - segment.sent_ns
     cdef uint64_t end = segment_end(segment)
     if segment.flags & SEG_RESENT:
@@ -321,7 +329,8 @@ cdef uint64_t apply_sack(plane_t *plane, subflow_t *subflow, const tcp_t *tcp) n
         fresh[2 * i + 1] = end
         if begin < end:
             # one segment back: the old block may have ended inside a segment
-            delivered += sack_range(plane, subflow, begin if begin == start else start_of(subflow, begin), end)
+            delivered += sack_range(plane, subflow, begin if begin == start else start_of(subflow, begin),
+                                    end)
     memcpy(subflow.sack_cache, fresh, sizeof(fresh))
     return delivered
 

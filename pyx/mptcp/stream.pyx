@@ -69,7 +69,8 @@ cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8
     cdef uint32_t old
     cdef int status
     # an offset before the stream's start wraps to a huge number and counts as outside the window too
-    if end > conn.rx_ring.head + conn.rx_ring.limit or end < offset or (conn.rx_fin_seen and end > conn.rx_fin):
+    if (end > conn.rx_ring.head + conn.rx_ring.limit or end < offset
+            or (conn.rx_fin_seen and end > conn.rx_fin)):
         count(plane, COUNTER_NO_DSS_IN_WINDOW)
         return STORE_OK
     if end <= conn.rx_nxt:
@@ -159,7 +160,8 @@ cdef int reserve(conn_t *conn) noexcept nogil:
     return 0
 
 
-cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end, uint8_t origin) noexcept nogil:
+cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end,
+                                uint8_t origin) noexcept nogil:
     cdef uint32_t last = conn.reinject_count - 1
     if start < conn.tx_una:
         start = conn.tx_una
@@ -227,7 +229,8 @@ cdef void drop_range(conn_t *conn, uint32_t index) noexcept nogil:
     conn.reinject_count -= 1
 
 
-cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset) noexcept nogil:
+cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size,
+                                   uint64_t *offset) noexcept nogil:
     cdef uint32_t i = 0
     cdef span_t *span
     cdef uint64_t left

@@ -21,7 +21,6 @@ from mpcore.mptcp.types cimport (
     SF_FIN_WAIT_2,
     SF_FREE,
     SF_LAST_ACK,
-    SF_PRE_ESTABLISHED,
     SF_TIME_WAIT,
     conn_t,
     mark_dirty,
@@ -36,7 +35,8 @@ cdef enum:
     STATES = 10
 
 
-# RFC 9293 §3.3.2 figure 5, and RFC 8684 §3.2 for PRE_ESTABLISHED; rows are states, columns inputs, -1 where nothing happens.
+# RFC 9293 §3.3.2 figure 5, and RFC 8684 §3.2 for PRE_ESTABLISHED; rows are states, columns inputs, -1 where
+# nothing happens.
 #   columns: FOURTH_ACK, CLOSE, FIN_ACKED, FIN, RESET, EXPIRED
 cdef signed char[STATES][SF_INPUTS] TABLE = [
     [-1, -1, -1, -1, -1, -1],
@@ -102,7 +102,8 @@ cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_
     mark_dirty(plane, conn)
 
 
-cdef void subflow_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t rst_reason, uint8_t reason) noexcept nogil:
+cdef void subflow_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t rst_reason,
+                        uint8_t reason) noexcept nogil:
     if subflow.segments != NULL:
         emit_reset(plane, conn, subflow, rst_reason, 0)
     subflow_close(plane, conn, subflow, reason)

@@ -1,9 +1,15 @@
 """What happens when a timer of a subflow or of the stream fires."""
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t
 
 from mpcore.mptcp.output cimport emit_ack, emit_data_fin, emit_probe
-from mpcore.mptcp.sender cimport segment_at, sender_arm, sender_oldest_data, sender_reorder_timeout, sender_timeout
+from mpcore.mptcp.sender cimport (
+    segment_at,
+    sender_arm,
+    sender_oldest_data,
+    sender_reorder_timeout,
+    sender_timeout,
+)
 from mpcore.mptcp.stream cimport stream_detach, stream_only_subflow, stream_reinject, stream_reinject_range
 from mpcore.mptcp.subflow cimport SF_IN_EXPIRED, subflow_close, subflow_step
 from mpcore.mptcp.transmit cimport transmit_again, transmit_subflow
@@ -139,14 +145,15 @@ cdef int head_in_flight(const conn_t *conn) noexcept nogil:
 
 
 cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
-    """The head is acknowledged by a subflow but not by the peer's data level: send it again (RFC 8684 §3.3.6)."""
+    """A subflow has the head acknowledged, the peer's data level not: send it again (RFC 8684 §3.3.6)."""
     cdef subflow_t *subflow = transmit_subflow(conn)
     conn.data_rto_ns = NEVER
     if subflow == NULL or conn.tx_una == conn.tx_nxt:
         return
     if not head_in_flight(conn) and conn.reinject_count == 0:
         count(plane, COUNTER_MPTCP_RETRANS)
-        stream_reinject_range(plane, conn, conn.tx_una, min(conn.tx_nxt, conn.tx_una + subflow.mss), ANY_SUBFLOW)
+        stream_reinject_range(plane, conn, conn.tx_una, min(conn.tx_nxt, conn.tx_una + subflow.mss),
+                              ANY_SUBFLOW)
         if conn.data_backoff < BACKOFF_MAX:
             conn.data_backoff += 1
     conn.data_rto_ns = plane.now_ns + 2 * (subflow.rto_ns << conn.data_backoff)

@@ -1,10 +1,10 @@
 """What a connection sends.
 
-A segment is bound to a subflow only when that subflow has room for it. One mapping covers just its segment, so a repeat
-carries the very same mapping (RFC 8684 §3.3.1: a mapping is not changed).
+A segment is bound to a subflow only when that subflow has room for it. One mapping covers just its segment,
+so a repeat carries the very same mapping (RFC 8684 §3.3.1: a mapping is not changed).
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport uint32_t, uint64_t
 
 from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
 from mpcore.mptcp.output cimport EMIT_FULL, EMIT_GONE, EMIT_OK, emit_data_fin, emit_segment

@@ -218,8 +218,8 @@ class Plane:
             token=1, version=4, local=LOCAL, remote=remote, local_port=port, remote_port=REMOTE_PORT,
             local_id=1, remote_id=1, backup=backup, peer_backup=False, isn_local=path.isn_local,
             isn_remote=path.isn_remote, mss_local=MSS, mss_remote=MSS, wscale_local=SCALE,
-            wscale_remote=SCALE, sack=True, timestamps=self.timestamps, ts_local=TS_LOCAL, ts_remote=TS_REMOTE, window=65535,
-            hmac=hmac,
+            wscale_remote=SCALE, sack=True, timestamps=self.timestamps, ts_local=TS_LOCAL,
+            ts_remote=TS_REMOTE, window=65535, hmac=hmac,
         )  # fmt: skip
         index = self.engine.open_subflow(self.handle, ready, self.now_ns)
         assert index == len(self.paths) - 1, "tests add paths in order"

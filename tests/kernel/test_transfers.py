@@ -1,4 +1,4 @@
-"""mpcore on one host, the kernel's MPTCP on the other: everything arrives, by all paths, and nothing stays."""
+"""mpcore on one host, the kernel's MPTCP on the other: all arrives, by all paths, and nothing stays."""
 
 from collections.abc import Iterator
 
