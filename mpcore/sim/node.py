@@ -175,7 +175,10 @@ class Node:
         """Ask the endpoint; a super-packet is offered as a carrier and kept while the verdict is HOLD."""
         assert self.endpoint is not None
         if not self.carriers or not gso_bytes or len(data) <= gso_bytes + _LARGEST_HEADERS:
-            return self.endpoint.handle_packet(direction, data, self._clock.now_ns)
+            verdict = self.endpoint.handle_packet(direction, data, self._clock.now_ns)
+            if verdict.kind is VerdictKind.HOLD:
+                raise SimulationError(f"{self.name}: the verdict HOLD came for a packet that was not offered")
+            return verdict
         self._next_carrier += 1
         verdict = self.endpoint.handle_packet(direction, data, self._clock.now_ns, self._next_carrier)
         if verdict.kind is VerdictKind.HOLD:

@@ -65,6 +65,7 @@ cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const
 
 cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
                       int subflow) noexcept nogil:
+    """RFC 8684 §3.8: what is outside the window is dropped and not acknowledged."""
     cdef uint64_t end = offset + size
     cdef uint32_t old
     cdef int status
