@@ -40,7 +40,7 @@ test: build
 lint: export PATH := $(CURDIR)/$(VENV):$(PATH)
 lint: build
 	$(VENV)/ruff check .
-	$(VENV)/cython-lint mpcore pyx
+	$(VENV)/cython-lint mpcore pyx tests
 	$(VENV)/mypy --strict mpcore
 	$(VENV)/stubtest --concise --allowlist tools/stubtest-allow.txt $(STUBBED)
 
