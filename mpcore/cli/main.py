@@ -25,6 +25,7 @@ COMMANDS = {
     "lab": "mpcore.cli.lab:lab_command",
     "hba": "mpcore.cli.hba:hba_command",
     "cga": "mpcore.cli.cga:cga_command",
+    "inspect": "mpcore.cli.inspect:inspect_command",
 }
 
 
