@@ -21,6 +21,7 @@ ALLOWED: dict[str, set[str]] = {
     "shim6": {"wire", "store", "policy"},
     "engine": {"wire", "store", "mptcp"},
     "endpoint": CORE,
+    "abi": {"wire", "store"},  # what other packages compile against
     "host": CORE,
     "sim": CORE,
     "lab": CORE | {"host"},

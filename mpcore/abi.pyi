@@ -1,0 +1,6 @@
+from collections.abc import Mapping
+
+ABI: int
+
+def sizes() -> dict[str, int]: ...
+def check(abi: int, sizes: Mapping[str, int]) -> None: ...
