@@ -29,6 +29,10 @@ class Deadlines(Generic[KeyT]):
         """Forget the deadline of a key, if it has one."""
         self._due.pop(key, None)
 
+    def armed(self, key: KeyT) -> bool:
+        """Tell whether a key has a deadline."""
+        return key in self._due
+
     def first(self) -> int | None:
         """Return the earliest deadline."""
         while self._heap:

@@ -1,0 +1,319 @@
+"""Explorations: one for all contexts whose locators are the same, at a pace that spares the network.
+
+RFC 5534 explores each context by itself. Where contexts share both sets of locators, and so the hosts, one of
+them explores for all: a failure makes one exploration and not a thousand, and what it finds serves each.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from mpcore.shim6.context import Context
+from mpcore.shim6.counters import Shim6Counter
+from mpcore.shim6.events import ExplorationFinished, ExplorationStarted
+from mpcore.shim6.locators import Pair
+from mpcore.shim6.policy import Candidate, Cause, PairPolicy, PairRecord, Situation
+from mpcore.shim6.probes import make_probe
+from mpcore.shim6.rates import RateLimit
+from mpcore.shim6.reap_states import ReapState
+from mpcore.shim6.settings import Shim6Settings
+from mpcore.shim6.shared import Shared, TimerKind
+from mpcore.shim6.states import ContextState
+from mpcore.shim6.tags import RandomSource
+
+GroupKey = tuple[frozenset[bytes], frozenset[bytes]]
+_HOST = 0
+
+
+@dataclass(slots=True)
+class Exploration:
+    """One search; `rounds` drives the back-off, and begins at 0 for each search (RFC 5534 §4.3)."""
+
+    cause: Cause
+    failed: Pair
+    leader: Context
+    started_ns: int
+    order: list[Pair]
+    first: Pair | None = None
+    position: int = 0
+    rounds: int = 0
+    probes: int = 0
+    due: int = 0  # probes that wait for the host's rate
+
+    def next_pair(self) -> Pair:
+        """Return the pair to probe now."""
+        pair = self.order[self.position]
+        self.position += 1
+        return pair
+
+    def gap_ns(self, settings: Shim6Settings, rng: RandomSource) -> int:
+        """Return the time to the next probe: 0.5 s between the first four, then doubled to 60 s, ± 20 %."""
+        doublings = max(0, self.rounds + 1 - settings.initial_probes)
+        gap_ns = min(settings.initial_probe_timeout_ns << min(doublings, 16), settings.max_probe_timeout_ns)
+        return gap_ns * 4 // 5 + rng.randrange(0, gap_ns * 2 // 5 + 1)
+
+
+@dataclass(slots=True)
+class PathGroup:
+    """Contexts with the same locators on both sides, and what is known of the pairs."""
+
+    number: int
+    key: GroupKey
+    members: dict[int, Context] = field(default_factory=dict)
+    records: dict[Pair, PairRecord] = field(default_factory=dict)
+    exploration: Exploration | None = None
+    hinted_ns: int | None = None
+
+    def record(self, pair: Pair) -> PairRecord:
+        """Return what is known of a pair."""
+        return self.records.setdefault(pair, PairRecord())
+
+
+class Explorer:
+    """Runs explorations; the state machines of the contexts tell it when."""
+
+    def __init__(
+        self, shared: Shared, policy: PairPolicy, retransmit: Callable[[Context, int], None]
+    ) -> None:
+        self.policy = policy
+        self._shared = shared
+        self._retransmit = retransmit
+        self._groups: dict[int, PathGroup] = {}
+        self._by_key: dict[GroupKey, PathGroup] = {}
+        self._by_context: dict[int, PathGroup] = {}
+        self._next_number = 1
+        self._limit = RateLimit(shared.settings.probes_per_second)
+        # Both in order of arrival; taken in turn, so that answering cannot starve searching, nor the reverse.
+        self._answers: dict[int, Pair | None] = {}
+        self._searches: dict[int, None] = {}
+        self._answered_last = False
+
+    def join(self, context: Context) -> PathGroup:
+        """Put a context into the group of its locators, out of any other."""
+        key = (frozenset(context.local.addresses), frozenset(context.peer.addresses))
+        group = self._by_context.get(context.number)
+        if group is not None and group.key == key:
+            return group
+        self.leave(context)
+        group = self._by_key.get(key)
+        if group is None:
+            group = self._by_key[key] = self._groups[self._next_number] = PathGroup(self._next_number, key)
+            self._next_number += 1
+        group.members[context.number] = context
+        self._by_context[context.number] = group
+        return group
+
+    def leave(self, context: Context) -> None:
+        """Take a context out; another one explores in its place, if any has to."""
+        self._answers.pop(context.number, None)
+        group = self._by_context.pop(context.number, None)
+        if group is None:
+            return
+        del group.members[context.number]
+        if not group.members:
+            self._end(group)
+            del self._by_key[group.key], self._groups[group.number]
+        elif group.exploration is not None and group.exploration.leader is context:
+            self._replace_leader(group)
+
+    def group_of(self, context: Context) -> PathGroup:
+        """Return the group of a context."""
+        return self._by_context[context.number]
+
+    def groups(self) -> tuple[PathGroup, ...]:
+        """Return all groups."""
+        return tuple(self._groups.values())
+
+    def leads(self, context: Context) -> bool:
+        """Tell whether a context explores for its group."""
+        exploration = self.group_of(context).exploration
+        return exploration is not None and exploration.leader is context
+
+    def begin(self, context: Context, cause: Cause, now_ns: int, first: Pair | None = None) -> None:
+        """Search a pair for a context, or leave that to the search under way.
+
+        With `first`, the pair on which an answer is sent anyhow, the search itself begins one gap later.
+        """
+        group = self.group_of(context)
+        if group.exploration is not None:
+            if group.exploration.leader is not context:
+                self._shared.count(Shim6Counter.EXPLORATION_SHARED)
+            elif first is None:
+                self._want(group, 1, now_ns)
+            return
+        exploration = Exploration(cause, context.pair, context, now_ns, [], first)
+        group.exploration = exploration
+        self._reorder(group)
+        self._shared.count(Shim6Counter.EXPLORATION)
+        ulids = context.key.ulids
+        self._shared.events.append(ExplorationStarted(*ulids, cause.value, len(group.members)))
+        if first is None:
+            self._want(group, self._shared.settings.probe_burst, now_ns)
+        else:
+            exploration.rounds = 1
+            self._arm(group, now_ns)
+
+    def probe(self, context: Context, now_ns: int) -> None:
+        """Send the next probe of the search that a context leads."""
+        if self.leads(context):
+            self._want(self.group_of(context), 1, now_ns)
+
+    def answer(self, context: Context, pair: Pair | None, now_ns: int) -> None:
+        """Answer a probe on `pair`, or on the context's current one; only the last answer wanted is sent."""
+        if context.number in self._answers or self._shared.may_answer(context, now_ns):
+            self._answers[context.number] = pair
+            self.pump(now_ns)
+
+    def finish(self, context: Context, now_ns: int) -> list[Context]:
+        """End the search: `context.pair` works. Returns the other contexts that should take it."""
+        group = self.group_of(context)
+        exploration = group.exploration
+        group.record(context.pair).answered_ns = now_ns
+        if exploration is None:
+            return []
+        if exploration.failed != context.pair:
+            group.record(exploration.failed).failed_ns = now_ns
+        self._end(group)
+        self._shared.count(Shim6Counter.EXPLORED)
+        duration_ns = now_ns - exploration.started_ns
+        self._shared.events.append(
+            ExplorationFinished(*context.key.ulids, *context.pair, duration_ns, exploration.probes)
+        )
+        return [
+            other for other in group.members.values() if other is not context and _wants(other, exploration)
+        ]
+
+    def situation(self, context: Context, cause: Cause, first: Pair | None = None) -> Situation:
+        """Return what the policy decides on; a locator that its owner calls broken takes no part."""
+        addresses = self._shared.addresses
+        locals_ = [
+            Candidate(address, addresses.preference(address))
+            for address in context.local.sources
+            if addresses.usable(address)
+        ]
+        peers = [Candidate(entry.address, entry.preference) for entry in context.peer if not entry.broken]
+        records = self.group_of(context).records
+        return Situation(tuple(locals_), tuple(peers), context.pair, context.key.ulids, cause, records, first)
+
+    def rearrange(self, group: PathGroup, now_ns: int) -> None:
+        """Begin the search anew, with fresh patience: the addresses to search among have changed."""
+        if group.exploration is not None:
+            group.exploration.rounds = 0
+            self._reorder(group)
+            self._want(group, 1, now_ns)
+
+    def handle_timeout(self, number: int, now_ns: int) -> None:
+        """The next probe of a group's search is due."""
+        group = self._groups.get(number)
+        if group is None or group.exploration is None:
+            return
+        exploration = group.exploration
+        if exploration.position >= len(exploration.order):
+            # Another context gives it a try: the peer may have trouble with this one alone.
+            self._replace_leader(group)
+            self._reorder(group)
+        if group.exploration is not None:
+            self._retransmit(group.exploration.leader, now_ns)
+
+    def pump(self, now_ns: int) -> None:
+        """Send the probes that wait, as many as the host's rate allows."""
+        while self._answers or self._searches:
+            if self._limit.next_ns(now_ns) > now_ns:
+                self._shared.count(Shim6Counter.PROBE_DELAYED)
+                self._shared.deadlines.arm((TimerKind.PROBES, _HOST), self._limit.next_ns(now_ns))
+                return
+            if self._answers and not (self._searches and self._answered_last):
+                self._answered_last = True
+                self._send_answer(now_ns)
+            else:
+                self._answered_last = False
+                self._send_search(now_ns)
+
+    def _send_answer(self, now_ns: int) -> None:
+        number = next(iter(self._answers))
+        pair = self._answers.pop(number)
+        context = self._shared.contexts.by_number.get(number)
+        if context is not None and context.state is ContextState.ESTABLISHED:
+            self._send(context, pair or context.pair, now_ns)
+
+    def _send_search(self, now_ns: int) -> None:
+        number = next(iter(self._searches))
+        group = self._groups[number]
+        exploration = group.exploration
+        del self._searches[number]
+        if exploration is None:
+            return
+        if exploration.leader.state is not ContextState.ESTABLISHED:
+            self._replace_leader(group)
+        if exploration.position >= len(exploration.order):
+            self._reorder(group)
+        if exploration.order and exploration.leader.state is ContextState.ESTABLISHED:
+            self._send(exploration.leader, exploration.next_pair(), now_ns)
+            exploration.probes += 1
+        exploration.due -= 1
+        if exploration.due > 0:
+            self._searches[number] = None
+        else:
+            exploration.rounds += 1
+            self._arm(group, now_ns)
+
+    def _send(self, context: Context, pair: Pair, now_ns: int) -> None:
+        self._limit.take(now_ns)
+        lifetime_ns = self._shared.settings.report_lifetime_ns
+        probe = make_probe(context, pair, self._shared.rng, now_ns, lifetime_ns)
+        context.used_pair(pair, now_ns)
+        self._shared.send(pair, probe)
+
+    def _want(self, group: PathGroup, probes: int, now_ns: int) -> None:
+        exploration = group.exploration
+        assert exploration is not None
+        exploration.due = max(exploration.due, min(probes, max(1, len(exploration.order))))
+        self._searches.setdefault(group.number, None)
+        self.pump(now_ns)
+
+    def _arm(self, group: PathGroup, now_ns: int) -> None:
+        exploration = group.exploration
+        assert exploration is not None
+        gap_ns = exploration.gap_ns(self._shared.settings, self._shared.rng)
+        self._shared.deadlines.arm((TimerKind.EXPLORATION, group.number), now_ns + gap_ns)
+
+    def _reorder(self, group: PathGroup) -> None:
+        exploration = group.exploration
+        assert exploration is not None
+        situation = self.situation(exploration.leader, exploration.cause, exploration.first)
+        context = exploration.leader
+        order = self.policy.order(situation, self._shared.rng)
+        exploration.order = [pair for pair in order if context.owns(*pair)]
+        exploration.position = 0
+
+    def _replace_leader(self, group: PathGroup) -> None:
+        """Let the next member that needs a pair explore; without one the search is over."""
+        exploration = group.exploration
+        assert exploration is not None
+        numbers = list(group.members)
+        after = exploration.leader.number
+        numbers = [number for number in numbers if number > after] + [n for n in numbers if n <= after]
+        for number in numbers:
+            member = group.members[number]
+            if member.state is ContextState.ESTABLISHED and member.reap.state is not ReapState.OPERATIONAL:
+                exploration.leader = member
+                return
+        if exploration.leader.number not in group.members:
+            self._end(group)
+
+    def _end(self, group: PathGroup) -> None:
+        group.exploration = None
+        self._searches.pop(group.number, None)
+        self._shared.deadlines.cancel((TimerKind.EXPLORATION, group.number))
+
+
+def _wants(context: Context, exploration: Exploration) -> bool:
+    """Tell whether a context should take the pair that another one found.
+
+    One that searches should; one whose traffic is on the failed pair too, unless it has heard from the peer
+    since: waiting for its own timeout would only repeat the search.
+    """
+    if context.state is not ContextState.ESTABLISHED:
+        return False
+    if context.reap.state is not ReapState.OPERATIONAL:
+        return True
+    return context.pair == exploration.failed and context.reap.heard_ns < exploration.started_ns

@@ -1,0 +1,30 @@
+"""How often something may happen."""
+
+from collections import deque
+
+SECOND = 1_000_000_000
+
+
+class RateLimit:
+    """At most `limit` in any second: a bucket whose tokens come back one second after they were taken."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._taken: deque[int] = deque()
+
+    def take(self, now_ns: int) -> bool:
+        """Take a token; False when none is left."""
+        if self.next_ns(now_ns) > now_ns:
+            return False
+        if len(self._taken) >= self._limit:
+            self._taken.popleft()
+        self._taken.append(now_ns)
+        return True
+
+    def next_ns(self, now_ns: int) -> int:
+        """Return when there is a token: `now_ns` or later."""
+        if self._limit <= 0:
+            return now_ns + SECOND
+        if len(self._taken) < self._limit:
+            return now_ns
+        return max(now_ns, self._taken[0] + SECOND)

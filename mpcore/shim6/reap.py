@@ -1,0 +1,275 @@
+"""Reachability of contexts: failure detection and what leads to an exploration (RFC 5534 §4, §6)."""
+
+from collections.abc import Callable
+
+from mpcore.shim6.context import Context
+from mpcore.shim6.counters import Shim6Counter
+from mpcore.shim6.events import PathChanged
+from mpcore.shim6.exploration import Explorer
+from mpcore.shim6.locators import Pair
+from mpcore.shim6.policy import Cause, PairPolicy
+from mpcore.shim6.probes import INPUTS, believe_reports, is_usable, record_probe
+from mpcore.shim6.reap_states import ReapAction, ReapInput, ReapState, step
+from mpcore.shim6.settings import DEFAULT_SEND_TIMEOUT_NS
+from mpcore.shim6.shared import Shared, TimerKind
+from mpcore.shim6.states import ContextState
+from mpcore.wire.shim6 import Keepalive, Probe, ReachabilityState
+
+_TIMERS = (TimerKind.SEND, TimerKind.KEEPALIVE, TimerKind.KEEPALIVE_INTERVAL)
+
+
+class Reap:
+    """REAP for all contexts. Only those in ESTABLISHED take part (RFC 5534 §4.2, §5.1)."""
+
+    def __init__(self, shared: Shared, policy: PairPolicy) -> None:
+        self.explorer = Explorer(shared, policy, self._retransmit)
+        self.on_moved: Callable[[Context, int], None] = lambda context, now_ns: None
+        self._shared = shared
+        self._actions: dict[ReapAction, Callable[[Context, int], None]] = {
+            ReapAction.START_SEND: self._start_send,
+            ReapAction.RESTART_SEND: self._restart_send,
+            ReapAction.STOP_SEND: self._stop_send,
+            ReapAction.START_KEEPALIVE: self._start_keepalive,
+            ReapAction.STOP_KEEPALIVE: self._stop_keepalive,
+            ReapAction.SEND_KEEPALIVE: self._send_keepalive,
+            ReapAction.FORGET_REPORTS: self._forget_reports,
+            ReapAction.EXPLORE: self._explore,
+            ReapAction.JOIN: self._join,
+            ReapAction.PROBE: self.explorer.probe,
+            ReapAction.REPORT: self.explorer.probe,
+            ReapAction.ANSWER: self._answer,
+            ReapAction.CHOOSE_PAIR: self._choose_pair,
+            ReapAction.FINISH: self._finish,
+        }
+        # What the actions of one input have in common.
+        self._cause = Cause.SEND_TIMEOUT
+        self._probe: tuple[Pair, Probe] | None = None
+
+    def attach(self, context: Context, pair: Pair, now_ns: int) -> None:
+        """A context was established, or recovered: an exchange has just shown that `pair` works both ways."""
+        self.explorer.join(context)
+        self._settle(context, pair, now_ns)
+        self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
+
+    def regroup(self, context: Context, now_ns: int) -> None:
+        """The locators of a context changed: what it searches for, it searches among other contexts now."""
+        group = self.explorer.join(context)
+        searching = context.reap.state is not ReapState.OPERATIONAL
+        if searching and group.exploration is None and context.state is ContextState.ESTABLISHED:
+            self.explorer.begin(context, Cause.SEND_TIMEOUT, now_ns)
+
+    def detach(self, context: Context) -> None:
+        """A context is no longer one that payload can use."""
+        self.explorer.leave(context)
+        for kind in _TIMERS:
+            self._shared.deadlines.cancel((kind, context.number))
+        context.reap.state = ReapState.OPERATIONAL
+        context.reap.sent.clear()
+        context.reap.received.clear()
+
+    def set_keepalive_timeout(self, context: Context, seconds: int | None) -> None:
+        """Take the peer's Keepalive Timeout option, which governs our Keepalives (RFC 5534 §5.3)."""
+        if seconds is None:
+            return
+        least_ns = self._shared.settings.keepalive_timeout_min_ns
+        context.reap.keepalive_timeout_ns = max(least_ns, seconds * 1_000_000_000)
+
+    @property
+    def keepalive_seconds(self) -> int | None:
+        """What to ask of the peer by the option, when it is not the default (RFC 5534 §5.3)."""
+        timeout_ns = self._shared.settings.send_timeout_ns
+        if timeout_ns == DEFAULT_SEND_TIMEOUT_NS:
+            return None
+        return max(1, min(0xFFFF, timeout_ns // 1_000_000_000))
+
+    def payload_in(self, context: Context, now_ns: int) -> None:
+        """Payload, or a message other than Keepalive and Probe, has come."""
+        context.reap.heard_ns = now_ns
+        self._step(context, ReapInput.PAYLOAD_IN, now_ns)
+
+    def payload_out(self, context: Context, now_ns: int) -> None:
+        """Payload, or a message other than Keepalive and Probe, has been sent."""
+        self._step(context, ReapInput.PAYLOAD_OUT, now_ns)
+
+    def keepalive_in(self, context: Context, now_ns: int) -> None:
+        """A Keepalive has come."""
+        context.reap.heard_ns = now_ns
+        self._step(context, ReapInput.KEEPALIVE, now_ns)
+
+    def probe_in(
+        self, context: Context, source: bytes, destination: bytes, probe: Probe, now_ns: int
+    ) -> None:
+        """A Probe has come, between addresses of the context."""
+        if not record_probe(context, source, destination, probe):
+            self._shared.count(Shim6Counter.PROBE_ADDRESSES)
+        self._probe = (Pair(destination, source), probe)
+        self._step(context, INPUTS[ReachabilityState(probe.state)], now_ns)
+        self._probe = None
+
+    def suspect(self, context: Context, cause: Cause, now_ns: int) -> None:
+        """Something but a timeout says that the current pair may not work, or another is wanted."""
+        if context.state is not ContextState.ESTABLISHED:
+            return
+        if cause is Cause.HINT and not self._may_hint(context, now_ns):
+            self._shared.count(Shim6Counter.LIMIT_HINT)
+            return
+        self._cause = cause
+        self._step(context, ReapInput.SUSPICION, now_ns)
+        self._cause = Cause.SEND_TIMEOUT
+
+    def handle_timeout(self, kind: TimerKind, number: int, now_ns: int) -> None:
+        """A timer of REAP has run out."""
+        if kind is TimerKind.EXPLORATION:
+            self.explorer.handle_timeout(number, now_ns)
+            return
+        if kind is TimerKind.PROBES:
+            self.explorer.pump(now_ns)
+            return
+        context = self._shared.contexts.by_number.get(number)
+        if context is None or context.state is not ContextState.ESTABLISHED:
+            return
+        if kind is TimerKind.SEND:
+            self._shared.count(Shim6Counter.SEND_TIMEOUT)
+            self._step(context, ReapInput.SEND_TIMEOUT, now_ns)
+        elif kind is TimerKind.KEEPALIVE:
+            self._shared.deadlines.cancel((TimerKind.KEEPALIVE_INTERVAL, number))
+            self._step(context, ReapInput.KEEPALIVE_TIMEOUT, now_ns)
+        else:
+            self._send_keepalive(context, now_ns)
+
+    def _step(self, context: Context, event: ReapInput, now_ns: int) -> None:
+        if context.state is not ContextState.ESTABLISHED:
+            return
+        actions, state = step(context.reap.state, event)
+        # The state that a probe carries is the one after its sending (RFC 5534 §6.1).
+        context.reap.state = state
+        for action in actions:
+            self._actions[action](context, now_ns)
+
+    def _retransmit(self, context: Context, now_ns: int) -> None:
+        self._step(context, ReapInput.RETRANSMIT, now_ns)
+
+    def _may_hint(self, context: Context, now_ns: int) -> bool:
+        group = self.explorer.group_of(context)
+        last_ns = group.hinted_ns
+        if last_ns is not None and now_ns - last_ns < self._shared.settings.hint_interval_ns:
+            return group.exploration is not None
+        group.hinted_ns = now_ns
+        return True
+
+    def _start_send(self, context: Context, now_ns: int) -> None:
+        if not self._shared.deadlines.armed((TimerKind.SEND, context.number)):
+            self._restart_send(context, now_ns)
+
+    def _restart_send(self, context: Context, now_ns: int) -> None:
+        # Up to a tenth more than the peer was told: its last Keepalive may be as late as that.
+        timeout_ns = self._shared.settings.send_timeout_ns
+        later_ns = self._shared.rng.randrange(0, timeout_ns // 10 + 1)
+        self._shared.deadlines.arm((TimerKind.SEND, context.number), now_ns + timeout_ns + later_ns)
+
+    def _stop_send(self, context: Context, now_ns: int) -> None:
+        self._shared.deadlines.cancel((TimerKind.SEND, context.number))
+
+    def _start_keepalive(self, context: Context, now_ns: int) -> None:
+        """Start the timer and the interval at which Keepalives go out while it runs.
+
+        The interval is just below half of the timeout, which ends with the second one: two Keepalives when a
+        conversation falls silent (RFC 5534 §9), and one of them may get lost.
+        """
+        if self._shared.deadlines.armed((TimerKind.KEEPALIVE, context.number)):
+            return
+        half_ns = context.reap.keepalive_timeout_ns // 2
+        interval_ns = half_ns - self._shared.rng.randrange(0, half_ns // 10 + 1)
+        self._shared.deadlines.arm((TimerKind.KEEPALIVE_INTERVAL, context.number), now_ns + interval_ns)
+        self._shared.deadlines.arm((TimerKind.KEEPALIVE, context.number), now_ns + 2 * interval_ns)
+
+    def _stop_keepalive(self, context: Context, now_ns: int) -> None:
+        self._shared.deadlines.cancel((TimerKind.KEEPALIVE, context.number))
+        self._shared.deadlines.cancel((TimerKind.KEEPALIVE_INTERVAL, context.number))
+
+    def _send_keepalive(self, context: Context, now_ns: int) -> None:
+        if context.tag_peer is not None:
+            context.used_pair(context.pair, now_ns)
+            self._shared.send(context.pair, Keepalive(context.tag_peer))
+
+    def _forget_reports(self, context: Context, now_ns: int) -> None:
+        """Begin with empty lists: what was sent and received before says nothing of this exploration.
+
+        The probe that started it is kept (RFC 5534 App. A, example 5, where it is reported later).
+        """
+        context.reap.sent.clear()
+        context.reap.received.clear()
+        context.reap.settled_ns = None
+        if self._probe is not None:
+            back, probe = self._probe
+            record_probe(context, back.peer, back.local, probe)
+
+    def _explore(self, context: Context, now_ns: int) -> None:
+        self.explorer.begin(context, self._cause, now_ns)
+
+    def _join(self, context: Context, now_ns: int) -> None:
+        assert self._probe is not None
+        self.explorer.begin(context, Cause.PEER_EXPLORES, now_ns, first=self._probe[0])
+
+    def _answer(self, context: Context, now_ns: int) -> None:
+        """Answer a probe: an Exploring one the way it came, others on the current pair.
+
+        Who explores has an own search, so where nothing leads back on that way, that finds another.
+        """
+        assert self._probe is not None
+        back, probe = self._probe
+        exploring = probe.state == ReachabilityState.EXPLORING
+        if exploring or not is_usable(context, context.pair, self._shared.addresses):
+            self.explorer.answer(context, back, now_ns)
+        else:
+            self.explorer.answer(context, None, now_ns)
+
+    def _choose_pair(self, context: Context, now_ns: int) -> None:
+        """Take the pair from the peer's reports (RFC 5534 §6.8); without one the current pair stays."""
+        assert self._probe is not None
+        answers, foreign = believe_reports(context, self._probe[1], self._shared.addresses, now_ns)
+        self._shared.counters[Shim6Counter.FORGED_REPORT] += foreign
+        if not answers:
+            return
+        group = self.explorer.group_of(context)
+        for answer in answers:
+            record = group.record(answer.pair)
+            record.answered_ns, record.delay_ns = now_ns, answer.delay_ns
+            locator = context.peer.get(answer.pair.peer)
+            if locator is not None:
+                locator.probed = True
+        exploration = group.exploration
+        cause = exploration.cause if exploration is not None else Cause.SEND_TIMEOUT
+        order = exploration.order if exploration is not None else []
+        situation = self.explorer.situation(context, cause)
+        self._move(context, self.explorer.policy.choose(situation, answers, order), now_ns)
+
+    def _finish(self, context: Context, now_ns: int) -> None:
+        context.reap.settled_ns = now_ns
+        self._adopt(self.explorer.finish(context, now_ns), context.pair, now_ns)
+        self.on_moved(context, now_ns)
+
+    def _adopt(self, others: list[Context], pair: Pair, now_ns: int) -> None:
+        for other in others:
+            self._settle(other, pair, now_ns)
+            self.on_moved(other, now_ns)
+
+    def _settle(self, context: Context, pair: Pair, now_ns: int) -> None:
+        """Be operational on a pair that is known to work."""
+        for kind in _TIMERS:
+            self._shared.deadlines.cancel((kind, context.number))
+        context.reap.state = ReapState.OPERATIONAL
+        context.reap.settled_ns = now_ns
+        locator = context.peer.get(pair.peer)
+        if locator is not None:
+            locator.probed = True
+        self._move(context, pair, now_ns)
+
+    def _move(self, context: Context, pair: Pair, now_ns: int) -> None:
+        old = context.pair
+        if pair != old:
+            context.used_pair(old, now_ns)  # answers to what just left on it may still come
+            context.pair = pair
+            self._shared.count(Shim6Counter.PATH_CHANGED)
+            self._shared.events.append(PathChanged(*context.key, *old, *pair))
+        self._shared.publish(context)
