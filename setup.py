@@ -25,7 +25,7 @@ def extension(path: Path) -> Extension:
     """Return the extension whose body is `path`, named after its place below pyx/."""
     name = ".".join(("mpcore", *path.relative_to("pyx").with_suffix("").parts))
     flags = [*FLAGS, "-Wall", "-Wextra", "-Wno-unused-function", "-Wno-unused-parameter"]
-    return Extension(name, [str(path)], include_dirs=["."], extra_compile_args=flags)
+    return Extension(name, [str(path)], include_dirs=["."], extra_compile_args=flags, libraries=["m"])
 
 
 sources = sorted(Path("pyx").rglob("*.pyx"))

@@ -118,9 +118,9 @@ class MptcpConfig(_Section, frozen=True):
     path_manager: Literal["fullmesh", "backup", "ndiffports", "none"] = "fullmesh"
     # Which subflow with room sends next (RFC 8684 §3.3.8).
     scheduler: Literal["lowest-rtt", "round-robin"] = "lowest-rtt"
-    # lia couples the subflows' windows (RFC 6356 §3, RFC 8684 §3.3.7); reno lets each grow alone (RFC 5681
-    # §3.1).
-    congestion: Literal["lia", "reno"] = "lia"
+    # lia couples the subflows' windows (RFC 6356 §3, RFC 8684 §3.3.7); reno (RFC 5681
+    # §3.1) and cubic (RFC 9438) let each grow alone.
+    congestion: Literal["lia", "reno", "cubic"] = "lia"
     # Structure that holds data out of order until it is whole (RFC 8684 §3.3.4): same results, other costs.
     reorder: Literal["runs", "regular", "tree", "shortcuts", "allshortcuts"] = "runs"
     # Ask for the DSS checksum, the A bit of MP_CAPABLE (RFC 8684 §3.1, §3.3); used too when the peer asks.

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from mpcore.actions import OpenConnection, SubflowReady
 from mpcore.mptcp.control import ConnectionControl
-from mpcore.mptcp.deadlines import Deadlines
+from mpcore.store.deadlines import Deadlines
 from mpcore.mptcp.flow import FlowKey
 
 FIRST_PATH = 0

@@ -24,7 +24,7 @@ from mpcore.mptcp.connection cimport (
     connection_pump,
     connection_timeout,
 )
-from mpcore.mptcp.congestion cimport CONGESTION_LIA, CONGESTION_RENO
+from mpcore.mptcp.congestion cimport CONGESTION_CUBIC, CONGESTION_LIA, CONGESTION_RENO
 from mpcore.mptcp.describe cimport describe_connection
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
@@ -116,7 +116,7 @@ cdef enum:
 
 
 SCHEDULERS = {"lowest-rtt": SCHEDULER_LOWEST_RTT, "round-robin": SCHEDULER_ROUND_ROBIN}
-CONGESTION_CONTROLS = {"lia": CONGESTION_LIA, "reno": CONGESTION_RENO}
+CONGESTION_CONTROLS = {"lia": CONGESTION_LIA, "reno": CONGESTION_RENO, "cubic": CONGESTION_CUBIC}
 REORDER_ALGORITHMS = {"runs": 0, "regular": 1, "tree": 2, "shortcuts": 3, "allshortcuts": 4}
 
 

@@ -79,7 +79,7 @@ def test_overrides_that_are_legal_only_together_are_accepted_in_any_order() -> N
     [
         ("mptcp.path_manager", "fullmesh, backup, ndiffports, none"),
         ("mptcp.scheduler", "lowest-rtt, round-robin"),
-        ("mptcp.congestion", "lia, reno"),
+        ("mptcp.congestion", "lia, reno, cubic"),
         ("mptcp.reorder", "runs, regular, tree, shortcuts, allshortcuts"),
         ("queue.backend", "netlink, netfilterqueue"),
         ("log.level", "debug, info, warning, error"),

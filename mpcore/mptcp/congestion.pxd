@@ -8,13 +8,15 @@ from mpcore.mptcp.types cimport conn_t, subflow_t
 cdef enum:
     CONGESTION_RENO = 0    # RFC 5681 on each subflow alone
     CONGESTION_LIA = 1     # coupled increase (RFC 6356)
+    CONGESTION_CUBIC = 2   # RFC 9438 on each subflow alone
     INITIAL_SEGMENTS = 10  # RFC 6928 §2
 
 
 # `acked` bytes were newly acknowledged outside fast recovery, while `flight` bytes were out.
-cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight) noexcept nogil
+cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight,
+                            int64_t now_ns) noexcept nogil
 # Slow start threshold after a loss with `flight` bytes out, at least two segments (RFC 5681 §3.1 equation 4).
-cdef uint64_t congestion_ssthresh(const subflow_t *subflow, uint64_t flight) noexcept nogil
+cdef uint64_t congestion_ssthresh(const conn_t *conn, subflow_t *subflow, uint64_t flight) noexcept nogil
 # A round trip was measured: slow start ends when a queue builds up (RFC 9406).
 cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil
 cdef void congestion_init(subflow_t *subflow) noexcept nogil

@@ -37,9 +37,9 @@ cdef uint64_t sender_room(const subflow_t *subflow) noexcept nogil
 cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, int resent) noexcept nogil
 # The retransmission timer fired: everything is presumed lost (RFC 6298 §5). 0, or -1 when the subflow is to
 # be given up.
-cdef int sender_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil
+cdef int sender_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # The RACK reordering timer fired (RFC 8985 §6.2).
-cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil
+cdef void sender_reorder_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # Next presumed lost segment, or NULL.
 cdef segment_t *sender_next_lost(subflow_t *subflow) noexcept nogil
 cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil

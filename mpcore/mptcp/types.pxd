@@ -158,6 +158,11 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t cwnd              # bytes
     uint64_t ssthresh
     uint64_t cwnd_acked        # bytes credited towards the next increase
+    double cubic_max           # CUBIC: window at the last loss, segments (RFC 9438 §4.1)
+    double cubic_k             # seconds until it is reached again
+    double cubic_estimate      # window that Reno would have
+    double cubic_credit        # bytes of growth not yet taken
+    int64_t cubic_epoch_ns     # start of this stage, -1 before it
     uint64_t round_end         # HyStart++: the round ends when this is acknowledged
     int64_t round_ns           # its least round trip so far, 0 without a sample
     int64_t last_round_ns      # the round's before

@@ -1,5 +1,6 @@
-"""Congestion control: Reno (RFC 5681), the Linked Increases Algorithm (RFC 6356), HyStart++ (RFC 9406)."""
+"""Congestion control: Reno (RFC 5681), the Linked Increases Algorithm (RFC 6356), CUBIC (RFC 9438), HyStart++ (RFC 9406)."""
 
+from libc.math cimport cbrt
 from libc.stdint cimport int64_t, uint64_t
 
 from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, subflow_t
@@ -9,6 +10,7 @@ cdef void congestion_init(subflow_t *subflow) noexcept nogil:
     subflow.cwnd = INITIAL_SEGMENTS * <uint64_t>subflow.mss
     subflow.ssthresh = <uint64_t>-1
     subflow.cwnd_acked = 0
+    subflow.cubic_epoch_ns = -1
 
 
 cdef enum:
@@ -37,10 +39,57 @@ cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
         subflow.ssthresh = subflow.cwnd
 
 
-cdef uint64_t congestion_ssthresh(const subflow_t *subflow, uint64_t flight) noexcept nogil:
-    cdef uint64_t half = flight // 2
+cdef uint64_t congestion_ssthresh(const conn_t *conn, subflow_t *subflow, uint64_t flight) noexcept nogil:
+    cdef uint64_t kept = flight // 2
     cdef uint64_t least = 2 * <uint64_t>subflow.mss
-    return half if half > least else least
+    if conn.congestion == CONGESTION_CUBIC:
+        cubic_on_loss(subflow)
+        kept = <uint64_t>(CUBIC_BETA * <double>flight)
+    return kept if kept > least else least
+
+
+# --- CUBIC (RFC 9438); windows in segments, times in seconds
+
+cdef double CUBIC_C = 0.4
+cdef double CUBIC_BETA = 0.7
+cdef double CUBIC_ALPHA = 3.0 * (1.0 - 0.7) / (1.0 + 0.7)
+
+
+cdef void cubic_on_loss(subflow_t *subflow) noexcept nogil:
+    """RFC 9438 §4.6, §4.7: remember the window at the loss, less when it is falling (fast convergence)."""
+    cdef double window = <double>subflow.cwnd / subflow.mss
+    if window < subflow.cubic_max:
+        subflow.cubic_max = window * (1.0 + CUBIC_BETA) / 2.0
+    else:
+        subflow.cubic_max = window
+    subflow.cubic_epoch_ns = -1
+
+
+cdef void cubic_start(subflow_t *subflow, double window, int64_t now_ns) noexcept nogil:
+    """A new stage of congestion avoidance (RFC 9438 §4.2)."""
+    subflow.cubic_epoch_ns = now_ns
+    subflow.cubic_estimate = window
+    if subflow.cubic_max < window:
+        subflow.cubic_max = window
+    subflow.cubic_k = cbrt((subflow.cubic_max - window) / CUBIC_C)
+
+
+cdef void cubic_on_ack(subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil:
+    """RFC 9438 §4.2 to §4.5: follow the cubic, never slower than Reno would be."""
+    cdef double window = <double>subflow.cwnd / subflow.mss
+    cdef double elapsed, target
+    if subflow.cubic_epoch_ns < 0:
+        cubic_start(subflow, window, now_ns)
+    elapsed = <double>(now_ns - subflow.cubic_epoch_ns + subflow.srtt_ns) / 1e9 - subflow.cubic_k
+    target = CUBIC_C * elapsed * elapsed * elapsed + subflow.cubic_max
+    subflow.cubic_estimate += CUBIC_ALPHA * (<double>acked / subflow.mss) / window
+    target = max(target, subflow.cubic_estimate)
+    target = min(max(target, window), 1.5 * window)
+    # the growth of a round trip, spread over its acknowledgements
+    subflow.cubic_credit += (target - window) * <double>acked / window
+    if subflow.cubic_credit >= subflow.mss:
+        subflow.cwnd += <uint64_t>subflow.cubic_credit
+        subflow.cubic_credit = 0.0
 
 
 cdef uint64_t lia_divisor(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
@@ -70,7 +119,8 @@ cdef uint64_t lia_divisor(const conn_t *conn, const subflow_t *subflow) noexcept
     return coupled if coupled > subflow.cwnd else subflow.cwnd
 
 
-cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight) noexcept nogil:
+cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight,
+                            int64_t now_ns) noexcept nogil:
     cdef uint64_t needed
     if subflow.cwnd < subflow.ssthresh:
         # a window that was not used says nothing about the path (RFC 7661 §4.1)
@@ -80,6 +130,9 @@ cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, ui
                 subflow.cwnd = subflow.ssthresh
         return
     if flight + 2 * <uint64_t>subflow.mss < subflow.cwnd:
+        return
+    if conn.congestion == CONGESTION_CUBIC:
+        cubic_on_ack(subflow, acked, now_ns)
         return
     needed = lia_divisor(conn, subflow) if conn.congestion == CONGESTION_LIA else subflow.cwnd
     subflow.cwnd_acked += acked

@@ -381,8 +381,8 @@ cdef void detect_loss(plane_t *plane, subflow_t *subflow) noexcept nogil:
             subflow.reorder_ns = deadline
 
 
-cdef void enter_recovery(subflow_t *subflow, uint64_t flight) noexcept nogil:
-    subflow.ssthresh = congestion_ssthresh(subflow, flight)
+cdef void enter_recovery(const conn_t *conn, subflow_t *subflow, uint64_t flight) noexcept nogil:
+    subflow.ssthresh = congestion_ssthresh(conn, subflow, flight)
     subflow.recovering = 1
     subflow.recovery_point = subflow.snd_nxt
     subflow.prr_delivered = 0
@@ -454,30 +454,30 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
             subflow.cwnd = subflow.ssthresh
         subflow.recovering = 0
     if not subflow.recovering and subflow.lost_count > lost_before:
-        enter_recovery(subflow, flight)
+        enter_recovery(conn, subflow, flight)
     if subflow.recovering == 1:
         proportional_reduction(subflow, delivered)
     elif delivered and advanced:
-        congestion_on_ack(conn, subflow, delivered, flight)
+        congestion_on_ack(conn, subflow, delivered, flight, plane.now_ns)
     if delivered or advanced:
         sender_arm(plane, subflow)
 
 
-cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
+cdef void sender_reorder_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     cdef uint64_t flight = subflow.inflight
     detect_loss(plane, subflow)
     if subflow.lost_count and not subflow.recovering:
-        enter_recovery(subflow, flight)
+        enter_recovery(conn, subflow, flight)
 
 
-cdef int sender_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
+cdef int sender_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     cdef segment_t *segment
     cdef uint32_t i
     count(plane, COUNTER_SUBFLOW_TIMEOUT)
     if subflow.backoff >= RTO_LIMIT:
         return -1
     if subflow.recovering != 2:
-        subflow.ssthresh = congestion_ssthresh(subflow, subflow.inflight)
+        subflow.ssthresh = congestion_ssthresh(conn, subflow, subflow.inflight)
     for i in range(subflow.seg_count):
         segment = segment_at(subflow, i)
         if not segment.flags & (SEG_SACKED | SEG_LOST):

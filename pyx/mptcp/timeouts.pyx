@@ -87,7 +87,7 @@ cdef int has_better(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 
 cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     cdef int fresh = not subflow.suspect
-    if sender_timeout(plane, subflow) < 0:
+    if sender_timeout(plane, conn, subflow) < 0:
         subflow_close(plane, conn, subflow, CLOSE_TIMEOUT)
         return
     # what this path may have swallowed goes elsewhere (RFC 8684 §3.3.6)
@@ -103,7 +103,7 @@ cdef void subflow_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
     if subflow.state == SF_PRE_ESTABLISHED and subflow.join_ns <= now:
         join_timeout(plane, conn, subflow)
     if subflow.reorder_ns <= now:
-        sender_reorder_timeout(plane, subflow)
+        sender_reorder_timeout(plane, conn, subflow)
     if subflow.probe_at_ns <= now:
         tail_probe(plane, conn, subflow)
     if subflow.suspect_at_ns <= now:

@@ -13,7 +13,7 @@ from mpcore.config import ExcludeRule, LimitsConfig, MptcpConfig
 from mpcore.counters import Counter
 from mpcore.errors import CapacityError
 from mpcore.mptcp import keys
-from mpcore.mptcp.deadlines import Deadlines
+from mpcore.store.deadlines import Deadlines
 from mpcore.mptcp.join import RETRANSMISSIONS, JoinContext, JoinEffect, Joins
 from mpcore.wire.values import (
     MaxSegmentSize,
