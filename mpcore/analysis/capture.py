@@ -64,6 +64,7 @@ class Capture:
             self._raw.close()
             raise
         self.damage: str | None = None
+        self._interfaces: list[_Interface] = []
 
     def __enter__(self) -> "Capture":
         return self
@@ -80,8 +81,16 @@ class Capture:
         """Octets of the file that have been read."""
         return self._raw.tell()
 
+    @property
+    def interfaces(self) -> int:
+        """How many interfaces have been described so far, in the present section."""
+        return len(self._interfaces) or 1
+
     def __iter__(self) -> Iterator[Frame]:
-        frames = _read_pcap(self._file) if self.format == "pcap" else _read_pcapng(self._file)
+        if self.format == "pcap":
+            frames = _read_pcap(self._file)
+        else:
+            frames = _read_pcapng(self._file, self._interfaces)
         number = 0
         try:
             for number, frame in enumerate(frames, start=1):  # noqa: B007 - named in the message below
@@ -141,13 +150,14 @@ class _Interface(NamedTuple):
     offset_s: int
 
 
-def _read_pcapng(file: IO[bytes]) -> Iterator[Frame]:
-    order, interfaces = "<", list[_Interface]()
+def _read_pcapng(file: IO[bytes], interfaces: list[_Interface]) -> Iterator[Frame]:
+    order = "<"
     while head := file.read(8):
         if len(head) < 8:
             raise CaptureError("the file ends within the header of a block")
         if head[:4] == PCAPNG_MAGIC:
-            order, interfaces = _read_section(file, head), []
+            order = _read_section(file, head)
+            interfaces.clear()
             continue
         kind, total = struct.unpack(order + "II", head)
         body = _read_body(file, order, total)

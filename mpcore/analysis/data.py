@@ -6,7 +6,7 @@ receiver that of arrival.
 
 from bisect import bisect_right
 
-from mpcore.analysis.model import Check, Connection, Direction, Mapping, Side, Subflow
+from mpcore.analysis.model import MISSED, Check, Connection, Direction, Mapping, Side, Subflow
 from mpcore.analysis.packet import Packet
 from mpcore.wire.checksum import dss_checksum
 from mpcore.wire.values import Dss, MpCapable
@@ -30,6 +30,23 @@ def offset_of(direction: Direction, data_seq: int, wide: bool) -> int:
         return signed(data_seq - direction.first, HALF_64)
     reference = direction.expected
     return reference + signed(data_seq - direction.first - reference, HALF_32)
+
+
+def note_acked(direction: Direction, acked: int, time_ns: int) -> None:
+    """Take a DATA_ACK (RFC 8684 §3.3.2) of everything below offset `acked`.
+
+    What the receiver acknowledges has arrived, whether the capture has it or not: what it lacks, because
+    it dropped packets or saw only some links, must not look like a hole for ever.
+    """
+    direction.acked = acked if direction.acked is None else max(direction.acked, acked)
+    if direction.fin_offset is not None:
+        acked = min(acked, direction.fin_offset)  # a DATA_FIN is acknowledged like a byte
+    start = direction.expected
+    if acked <= start:
+        return
+    direction.missed_bytes += acked - start - direction.data.overlap(start, acked)
+    direction.note(start, acked, MISSED, time_ns)
+    direction.expected = direction.data.end_of(acked)
 
 
 class DataFlow:
@@ -144,10 +161,7 @@ class DataFlow:
             direction.early_bytes += end - start
         elif end > direction.expected:
             direction.expected = direction.data.end_of(direction.expected)
-        direction.starts.append(start)
-        direction.ends.append(end)
-        direction.subflows.append((self.subflow.number - 1) % REORDER_SUBFLOWS)
-        direction.times.append(packet.time_ns)
+        direction.note(start, end, (self.subflow.number - 1) % REORDER_SUBFLOWS, packet.time_ns)
 
     def _sum(self, mapping: Mapping, position: int, payload: bytes, size: int) -> None:
         """Gather the bytes that a DSS checksum covers, and verify it when all are there."""

@@ -162,6 +162,7 @@ def _direction(direction: Direction, number: int) -> Document:
         "from": number,
         "bytes": direction.data.total,
         "mappings": direction.mappings,
+        "missed_bytes": direction.missed_bytes,
         "reinjected_bytes": direction.reinjected_bytes,
         "unmapped_bytes": direction.unmapped_bytes,
         "unmapped_packet": direction.unmapped_packet,

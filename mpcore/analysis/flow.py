@@ -3,7 +3,7 @@
 import hmac
 
 from mpcore.analysis import secrets
-from mpcore.analysis.data import DataFlow, offset_of
+from mpcore.analysis.data import DataFlow, note_acked, offset_of
 from mpcore.analysis.model import Check, Connection, Event, Side, Subflow
 from mpcore.analysis.packet import Packet
 from mpcore.analysis.registry import Registry
@@ -109,8 +109,7 @@ class Flow:
         self.data.take_dss(packet, option)
         own, other = self.data.direction, self.connection.directions[self.direction ^ 1]
         if option.data_ack is not None and other.first is not None:
-            acked = offset_of(other, option.data_ack, option.ack64)
-            other.acked = acked if other.acked is None else max(other.acked, acked)
+            note_acked(other, offset_of(other, option.data_ack, option.ack64), packet.time_ns)
         if option.data_fin and own.fin is None and option.data_seq is not None:
             last = offset_of(own, option.data_seq, option.seq64) + (option.data_len or 1) - 1
             own.fin = Event("data-fin", packet.number, packet.time_ns, self.direction, {"offset": last})

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from mpcore.analysis.capture import Capture, Frame
 from mpcore.analysis.checksums import TcpChecksum, judge_checksum
 from mpcore.analysis.contexts import Contexts
+from mpcore.analysis.order import in_order
 from mpcore.analysis.packet import Packet, Shim6Packet, Skip, parse_frame
 from mpcore.analysis.tracker import Tracker
 
@@ -32,14 +33,14 @@ class Inspection:
     contexts: Contexts = field(default_factory=Contexts)
     damage: str | None = None
 
-    def take(self, frame: Frame) -> None:
-        """Take the next frame."""
+    def take(self, number: int, frame: Frame) -> None:
+        """Take the next frame, which has `number` in the file."""
         self.packets += 1
         self.bytes += frame.size
         if self.first_ns is None:
             self.first_ns = frame.time_ns
         self.last_ns = frame.time_ns
-        packet = parse_frame(self.packets, frame)
+        packet = parse_frame(number, frame)
         if isinstance(packet, Shim6Packet):
             inner = self.contexts.take(packet)
             if inner is None:
@@ -56,8 +57,8 @@ class Inspection:
 def inspect(capture: Capture, progress: Progress | None = None) -> Inspection:
     """Read a capture to its end, or to where it is damaged; `progress` hears of long ones now and then."""
     inspection = Inspection(capture.path, capture.format)
-    for frame in capture:
-        inspection.take(frame)
+    for number, frame in in_order(capture):
+        inspection.take(number, frame)
         if progress is not None and inspection.packets % PROGRESS_EVERY == 0:
             progress(capture.position, capture.size)
     inspection.tracker.finish()

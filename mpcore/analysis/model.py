@@ -13,6 +13,7 @@ from enum import StrEnum
 from mpcore.analysis.ranges import Ranges
 
 Address = tuple[bytes, int]  # raw address, port
+MISSED = 255
 
 
 class Check(StrEnum):
@@ -106,7 +107,7 @@ class Direction:
     """One direction of a connection; `first` is the data sequence number at offset 0.
 
     The arrays tell of the pieces of data that were new to their subflow, in the order of the capture: start
-    and end offset, subflow, time.
+    and end offset, subflow, time. A piece of subflow `MISSED` stands for what the capture has not.
     """
 
     key: int | None = None
@@ -114,6 +115,7 @@ class Direction:
     first: int | None = None
     data: Ranges = field(default_factory=Ranges)
     expected: int = 0  # the next offset in order
+    missed_bytes: int = 0  # acknowledged, but not in the capture
     reinjected_bytes: int = 0
     unmapped_bytes: int = 0
     unmapped_packet: int | None = None
@@ -128,6 +130,19 @@ class Direction:
     ends: "array[int]" = field(default_factory=lambda: array("q"))
     subflows: "array[int]" = field(default_factory=lambda: array("B"))
     times: "array[int]" = field(default_factory=lambda: array("q"))
+
+    @property
+    def fin_offset(self) -> int | None:
+        """The offset of the DATA_FIN, which is one past the last byte; None as long as there is none."""
+        offset = None if self.fin is None else self.fin.details["offset"]
+        return offset if isinstance(offset, int) else None
+
+    def note(self, start: int, end: int, subflow: int, time_ns: int) -> None:
+        """Add a piece to the arrays."""
+        self.starts.append(start)
+        self.ends.append(end)
+        self.subflows.append(subflow)
+        self.times.append(time_ns)
 
 
 @dataclass(slots=True)

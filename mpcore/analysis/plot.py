@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from mpcore.analysis.document import format_address
-from mpcore.analysis.model import Connection, Direction
+from mpcore.analysis.model import MISSED, Connection, Direction
 from mpcore.errors import HostError, MpcoreError
 
 NS_PER_S = 1e9
@@ -45,7 +45,7 @@ def _figure(panels: int) -> Any:
 
 
 def _draw(panel: Any, connection: Connection, number: int, direction: Direction) -> None:
-    subflows = sorted(set(direction.subflows))
+    subflows = sorted(set(direction.subflows) - {MISSED})
     for subflow in subflows:
         chosen = [at for at, one in enumerate(direction.subflows) if one == subflow]
         times = [(direction.times[at] - connection.time_ns) / NS_PER_S for at in chosen]

@@ -45,7 +45,8 @@ def reorder_cost(algorithm: str, direction: Direction) -> ReorderCost | None:
     # Serial numbers: a negative offset is its own complement.
     starts, ends = (memoryview(one).cast("B").cast("Q") for one in (direction.starts, direction.ends))
     try:
-        queue.receive_many(direction.data.starts[0] % FULL_64, starts, ends, direction.subflows)
+        # A piece that stands for what was missed is in order and fills no queue, whatever its subflow.
+        queue.receive_many(min(0, direction.data.starts[0]) % FULL_64, starts, ends, direction.subflows)
     except CapacityError:
         return None
     stats = queue.stats()

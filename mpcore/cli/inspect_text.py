@@ -119,7 +119,16 @@ def _ended(subflow: Entry) -> str:
 
 
 def _direction_rows(entry: Entry) -> Iterable[tuple[str, ...]]:
-    yield ("data", "bytes", "mappings", "out of order", "reinjected", "unmapped", "DSS checksums")
+    yield (
+        "data",
+        "bytes",
+        "mappings",
+        "out of order",
+        "reinjected",
+        "unmapped",
+        "not captured",
+        "DSS checksums",
+    )
     for one in entry["directions"]:
         early, share = one["out_of_order_pieces"], one["out_of_order_share"]
         yield (
@@ -129,6 +138,7 @@ def _direction_rows(entry: Entry) -> Iterable[tuple[str, ...]]:
             f"{early} of {one['pieces']} ({_percent(share)})" if one["pieces"] else "-",
             format_bytes(one["reinjected_bytes"]),
             format_bytes(one["unmapped_bytes"]),
+            format_bytes(one["missed_bytes"]),
             _counts(one["dss_checksums"]) or "-",
         )
 
