@@ -178,10 +178,33 @@ cdef int runs_gaps(const reorder_t *queue, int64_t at, uint64_t start, uint64_t 
     return count
 
 
+cdef inline bint runs_append(reorder_t *queue, uint64_t start, uint64_t end, int subflow,
+                             span_t *gaps) noexcept nogil:
+    """The common case, inside a burst: extend the hinted run without touching the next one."""
+    cdef uint32_t hint = queue.shortcut[subflow]    # index + 1: that of the next run
+    cdef span_t *run
+    if hint <= queue.first or hint > queue.last:
+        return False
+    run = &queue.runs[hint - 1]
+    if run.end != start or (hint < queue.last and not before(end, queue.runs[hint].start)):
+        return False
+    run.end = end
+    gaps[0].start = start
+    gaps[0].end = end
+    queue.stats.hits += 1
+    queue.stats.merges += 1
+    return True
+
+
 cdef int runs_insert(reorder_t *queue, uint64_t start, uint64_t end, int subflow,
                      span_t *gaps) noexcept nogil:
-    cdef int64_t at = runs_find(queue, start, subflow), behind = at
-    cdef int count = runs_gaps(queue, at, start, end, gaps, &behind)
+    cdef int64_t at, behind
+    cdef int count
+    if runs_append(queue, start, end, subflow, gaps):
+        return 1
+    at = runs_find(queue, start, subflow)
+    behind = at
+    count = runs_gaps(queue, at, start, end, gaps, &behind)
     if count < 0:
         return count
     if behind == at:
