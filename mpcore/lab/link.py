@@ -1,11 +1,15 @@
-"""One link of the laboratory: a veth pair between the two hosts, shaped, and breakable in several ways."""
+"""One link of the laboratory: shaped or emulated, and breakable in several ways."""
 
+from mpcore.lab.commands import LabError
+from mpcore.lab.emulation import Emulation, netem_words
 from mpcore.lab.host import Host
+from mpcore.lab.settings import LinkSettings
 
 MTU_BYTES = 1500
 BURST_NS = 1_000_000  # long enough for a 64 KB super-packet at 1 Gbit/s, which then passes the shaper whole
 QUEUE_NS = 10_000_000
 MIN_BURST_BYTES = 8192
+TUN_PACKETS = 4000  # what the hosts may hand over at once, while the emulator sleeps
 CUT_CHAIN = "LAB-CUT"
 
 # The chains exist from the start: making a chain while packets wait in an NFQUEUE would inject those twice.
@@ -22,16 +26,24 @@ IPTABLES = {4: "iptables", 6: "ip6tables"}
 class Link:
     """Link number `index`, from 1: interface `linkN` on both hosts, networks 10.77.N.0/24 and fd77:N::/64.
 
-    Host `a` has address 1, host `b` address 2. `rate_mbit` (Mbit/s, None for unlimited) holds in each
-    direction.
+    Host `a` has address 1, host `b` address 2. It is a veth pair. One that delays, loses, doubles or reorders
+    packets gets the kernel's netem, or where `netem` is false is a pair of TUN interfaces with an Emulation
+    between them: such a one has no neighbour discovery, and no carrier that is lost when the other end goes
+    down.
     """
 
-    def __init__(self, index: int, a: Host, b: Host, rate_mbit: float | None) -> None:
+    def __init__(self, index: int, a: Host, b: Host, settings: LinkSettings) -> None:
         self.index = index
         self.a = a
         self.b = b
-        self.rate_mbit = rate_mbit
+        self.settings = settings
         self.interface = f"link{index}"
+        self.emulation: Emulation | None = None
+
+    @property
+    def rate_mbit(self) -> float | None:
+        """Mbit/s in each direction, None for unlimited."""
+        return self.settings.rate_mbit
 
     def address(self, host: Host, version: int = 4) -> str:
         """Return the address of `host` on this link."""
@@ -43,10 +55,20 @@ class Link:
             return f"{self.address(host)}/24 dev {self.interface}"
         return f"{self.address(host, 6)}/64 dev {self.interface} nodad"
 
-    def create(self) -> None:
-        """Make the pair directly inside the two namespaces, give it addresses, bring it up and shape it."""
+    def create(self, *, netem: bool = False) -> None:
+        """Make both interfaces inside their namespaces, give them addresses, bring them up and shape them."""
         name = self.interface
-        self.a.ip("link", "add", name, "type", "veth", "peer", "name", name, "netns", self.b.namespace)
+        if self.settings.is_emulated and not netem:
+            self.emulation = Emulation(self.a, self.b, name)
+            for host in (self.a, self.b):
+                host.ip("link", "set", name, "txqueuelen", str(TUN_PACKETS))
+        else:
+            self.a.ip("link", "add", name, "type", "veth", "peer", "name", name, "netns", self.b.namespace)
+        self._configure()
+        self.change(self.settings)
+
+    def _configure(self) -> None:
+        name = self.interface
         for host in (self.a, self.b):
             host.ip_batch(
                 [
@@ -55,12 +77,27 @@ class Link:
                     f"link set {name} up",
                 ]
             )
-        if self.rate_mbit is not None:
-            self.set_rate(self.rate_mbit)
 
-    def set_rate(self, rate_mbit: float) -> None:
+    def change(self, settings: LinkSettings) -> None:
+        """Give a living link other properties. Raises LabError when a plain one is to be an emulated one."""
+        if settings.is_emulated and not self.settings.is_emulated:
+            raise LabError("a link that delays or loses packets has to be made as such")
+        self.settings = settings
+        if self.emulation is not None:
+            self.emulation.set(settings)
+        elif settings.is_emulated:
+            self._impair(settings)
+        elif settings.rate_mbit is not None:
+            self._limit(settings.rate_mbit)
+
+    def _impair(self, settings: LinkSettings) -> None:
+        """Let netem impair each direction, packet by packet."""
+        self.without_offload()
+        for host in (self.a, self.b):
+            host.tc("qdisc", "replace", "dev", self.interface, "root", *netem_words(settings))
+
+    def _limit(self, rate_mbit: float) -> None:
         """Limit each direction to `rate_mbit` Mbit/s, with a queue of ten milliseconds."""
-        self.rate_mbit = rate_mbit
         bytes_per_ns = rate_mbit * 1e6 / 8 / 1e9
         burst = max(int(bytes_per_ns * BURST_NS), MIN_BURST_BYTES)
         limit = burst + int(bytes_per_ns * QUEUE_NS)
@@ -91,7 +128,7 @@ class Link:
             host.run([command, "-w", "-t", "raw", change, CUT_CHAIN, "-i", self.interface, "-j", "DROP"])
 
     def down(self, host: Host) -> None:
-        """Take the interface of `host` down; its other end loses the carrier."""
+        """Take the interface of `host` down; the other end of a veth pair loses the carrier."""
         host.ip("link", "set", self.interface, "down")
 
     def up(self, host: Host) -> None:

@@ -14,27 +14,32 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 from mpcore.lab.commands import require_root, run_command
+from mpcore.lab.emulation import has_netem
 from mpcore.lab.host import Host, delete_namespace, namespace_pids, namespaces
 from mpcore.lab.link import CUT_RULES, IPTABLES, Link
+from mpcore.lab.settings import LinkSettings
 
 _NAME = re.compile(r"mpcore-([ab])(?:-(\d+)-\d+)?")
 _serials = itertools.count(1)
 
 
 class Lab:
-    """Two hosts `a` and `b` joined by shaped links; a context manager.
+    """Two hosts `a` and `b` joined by shaped or emulated links; a context manager.
 
-    `rates_mbit` has an entry for each link, in Mbit/s, None for unlimited. `congestion` is the kernel's TCP
-    congestion control on both hosts. `source_routing` adds policy routes by which packets of host `a` leave
-    through the link of their source address; `b` answers through the link of the address it answers to.
+    `links` has an entry for each link: its settings, or just its rate in Mbit/s, None for unlimited. `netem`
+    tells whether the kernel emulates those that delay or lose packets; None uses it where the kernel has it.
+    `congestion` is the kernel's TCP congestion control on both hosts. `source_routing` adds policy routes by
+    which packets of host `a` leave through the link of their source address; `b` answers through the link of
+    the address it answers to.
     `suffix` replaces `-PID-N` in the names of the namespaces. While the laboratory stands, SIGTERM and SIGHUP
     raise SystemExit in the main thread, so that it comes down. Raises LabError.
     """
 
     def __init__(
         self,
-        rates_mbit: Sequence[float | None] = (1000, 1000),
+        links: Sequence[LinkSettings | float | None] = (1000, 1000),
         *,
+        netem: bool | None = None,
         congestion: str = "reno",
         source_routing: bool = False,
         suffix: str | None = None,
@@ -42,7 +47,10 @@ class Lab:
         ending = f"-{os.getpid()}-{next(_serials)}" if suffix is None else suffix
         self.a = Host("a", f"mpcore-a{ending}")
         self.b = Host("b", f"mpcore-b{ending}")
-        self.links = [Link(number, self.a, self.b, rate) for number, rate in enumerate(rates_mbit, start=1)]
+        self.links = [
+            Link(number, self.a, self.b, _settings(wanted)) for number, wanted in enumerate(links, start=1)
+        ]
+        self.netem = netem
         self.congestion = congestion
         self.source_routing = source_routing
         self._handlers: dict[int, Any] = {}
@@ -83,10 +91,15 @@ class Lab:
             for version, rules in CUT_RULES.items():
                 host.run([f"{IPTABLES[version]}-restore", "--noflush", "-w"], stdin=rules)
         for link in self.links:
-            link.create()
+            link.create(netem=link.settings.is_emulated and self._uses_netem())
         if self.source_routing:
             for link in self.links:
                 link.route_by_source(self.a)
+
+    def _uses_netem(self) -> bool:
+        if self.netem is None:
+            self.netem = has_netem(self.a)
+        return self.netem
 
     def down(self) -> None:
         """End the programs that were started here, then delete both namespaces, and with them all links."""
@@ -112,6 +125,10 @@ class Lab:
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGTERM, signal.SIGHUP):
                 self._handlers[number] = signal.signal(number, _exit_by_signal)
+
+
+def _settings(wanted: LinkSettings | float | None) -> LinkSettings:
+    return wanted if isinstance(wanted, LinkSettings) else LinkSettings(rate_mbit=wanted)
 
 
 def _exit_by_signal(number: int, frame: FrameType | None) -> NoReturn:

@@ -55,7 +55,7 @@ def _short(received: Streamed) -> Streamed:
 
 @contextmanager
 def bulk(stage: Stage, pair: Pair, way: Way, seconds: float, *, link: int = 0) -> Iterator[Bulk]:
-    """Start a transfer of `seconds` from `a` to the address of `b` on one link, and yield it once connected."""
+    """Start a transfer of `seconds` from `a` to the address of `b` on one link; yield it once connected."""
     client, server = stage.lab.hosts
     address = stage.lab.links[link].address(server)
     tasks = ("send", "receive") if way is Way.UP else ("receive", "send")

@@ -15,6 +15,7 @@ from mpcore.host.control_client import ControlClient
 from mpcore.lab.accounting import kernel_counters, machine_busy_s, process_cpu_s
 from mpcore.lab.demo import mpcore_daemon
 from mpcore.lab.host import Host
+from mpcore.lab.settings import LinkSettings
 from mpcore.lab.topology import Lab
 
 # The same congestion control as the kernel's side, so that what is compared is the machinery.
@@ -56,12 +57,12 @@ KERNEL = Pair(Stack.KERNEL, Stack.KERNEL)
 class Stage:
     """A laboratory for one case; a context manager.
 
-    `rates_mbit` is as in `Lab`. Host `b` announces its further addresses where the kernel speaks for it.
+    `links` is as in `Lab`. Host `b` announces its further addresses where the kernel speaks for it.
     Raises LabError.
     """
 
-    def __init__(self, rates_mbit: Sequence[float | None], folder: Path) -> None:
-        self.lab = Lab(rates_mbit)
+    def __init__(self, links: Sequence[LinkSettings | float | None], folder: Path) -> None:
+        self.lab = Lab(links)
         self.folder = folder
         self.daemons: dict[Host, Popen[bytes]] = {}
 

@@ -1,0 +1,24 @@
+from typing import final
+
+SLOT_BYTES: int
+
+@final
+class Emulator:
+    def __init__(self, left: int, right: int, capacity: int = 32768) -> None: ...
+    def configure(
+        self,
+        way: int,
+        *,
+        rate_mbit: float | None,
+        queue_ms: float,
+        delay_ms: float,
+        jitter_ms: float,
+        loss: float,
+        reorder: float,
+        duplicate: float,
+        seed: int,
+    ) -> None: ...
+    def run(self, control: int) -> bool: ...
+    def stats(self, way: int) -> dict[str, int]: ...
+
+def enter_namespace(path: str) -> None: ...
