@@ -538,6 +538,7 @@ cdef class Engine:
             raise
         subflow.index = index
         subflow.state = SF_ESTABLISHED
+        subflow.congestion = conn.congestion
         conn.subflows[index] = subflow
 
     def open_subflow(self, long handle, effect, object now_ns):

@@ -16,7 +16,9 @@ cdef enum:
 cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight,
                             int64_t now_ns) noexcept nogil
 # Slow start threshold after a loss with `flight` bytes out, at least two segments (RFC 5681 §3.1 equation 4).
-cdef uint64_t congestion_ssthresh(const conn_t *conn, subflow_t *subflow, uint64_t flight) noexcept nogil
+cdef uint64_t congestion_ssthresh(subflow_t *subflow, uint64_t flight) noexcept nogil
 # A round trip was measured: slow start ends when a queue builds up (RFC 9406).
 cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil
+# Nothing was sent for a while: the window begins anew (RFC 5681 §4.1).
+cdef void congestion_idle(subflow_t *subflow) noexcept nogil
 cdef void congestion_init(subflow_t *subflow) noexcept nogil

@@ -8,7 +8,6 @@ from mpcore.wire.tcp cimport tcp_t
 
 cdef enum:
     RTO_LIMIT = 9              # timeouts in a row after which a subflow is given up (RFC 9293 §3.8.3)
-    DUP_THRESHOLD = 3          # RFC 6675 §2
 
 
 cdef inline segment_t *segment_at(const subflow_t *subflow, uint32_t index) noexcept nogil:
@@ -33,13 +32,15 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
                      int duplicate) noexcept nogil
 # Bytes that congestion control lets out now.
 cdef uint64_t sender_room(const subflow_t *subflow) noexcept nogil
+# TSval of what was sent at `sent_ns`.
+cdef uint32_t sender_stamp(const subflow_t *subflow, int64_t sent_ns) noexcept nogil
 # Bookkeeping after `segment` was put on the wire (again, when `resent`).
 cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, int resent) noexcept nogil
 # The retransmission timer fired: everything is presumed lost (RFC 6298 §5). 0, or -1 when the subflow is to
 # be given up.
-cdef int sender_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+cdef int sender_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil
 # The RACK reordering timer fired (RFC 8985 §6.2).
-cdef void sender_reorder_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil
 # Next presumed lost segment, or NULL.
 cdef segment_t *sender_next_lost(subflow_t *subflow) noexcept nogil
 cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil

@@ -118,6 +118,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t port               # transmit queue
     uint8_t local_id
     uint8_t remote_id
+    uint8_t congestion         # CONGESTION_…
     uint8_t backup             # set by either side (RFC 8684 §3.3.8)
     uint8_t backup_local
     uint8_t backup_remote
@@ -177,7 +178,8 @@ cdef struct subflow_t:         # owner: conn_t
     int64_t rttvar_ns
     int64_t min_rtt_ns
     int64_t rto_ns
-    uint8_t backoff
+    uint8_t backoff            # timeouts in a row
+    uint8_t rto_shift          # doublings of the timer until the next round trip is measured (Karn, RFC 6298 §5)
     uint8_t probed             # a tail loss probe is out
     uint8_t suspect            # no answer since a timeout: last choice for new data
     int64_t rack_ns            # send time of the latest sent segment known delivered (RFC 8985 §6.2)
@@ -185,6 +187,18 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t rack_end
     uint64_t delivered_max     # highest offset delivered
     uint8_t reordered          # reordering was seen on this path
+    uint8_t reo_mult           # quarters of the least round trip that RACK waits, grown by D-SACKs (RFC 8985 §6.2)
+    uint8_t reo_persist        # recoveries for which it stays grown
+    uint64_t dsack_round       # D-SACKs count once until this is acknowledged
+    uint64_t probe_end         # resent tail: its loss shows when more than this is acknowledged, 0 none (RFC 8985 §7.4)
+    uint8_t undo               # what follows is valid: the last reduction can be taken back
+    uint8_t undo_stamped       # 1: undo_ts is valid; 2: it was judged and no longer counts
+    uint32_t undo_ts           # TSval of the first segment resent for it (RFC 3522)
+    uint32_t undo_resent       # segments resent for it that no D-SACK has shown to be superfluous (RFC 3708)
+    uint64_t undo_una
+    uint64_t undo_cwnd
+    uint64_t undo_ssthresh
+    int64_t sent_ns            # last transmission of data
     uint8_t dup_acks           # without SACK only
     int64_t reorder_ns         # deadline at which RACK looks again
     int64_t rto_at_ns
@@ -204,6 +218,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t fin_sent
     uint8_t dss_seen           # an MPTCP option arrived after the handshake
     uint8_t ack_now            # owes the peer an ACK
+    span_t dup                 # what arrived twice and the next ACK shows as D-SACK (RFC 2883); start == end: nothing
     uint8_t unmapped           # segments refused for want of a mapping
     uint32_t challenge_count   # RFC 5961 §7 budget used in this second
     int64_t challenge_ns
@@ -227,7 +242,7 @@ cdef struct conn_t:            # owner: Engine
     uint8_t fell_back          # plain TCP from now on; gone once the host was given what waits for it
     uint8_t gone               # to be freed when its packet is done
     uint8_t scheduler
-    uint8_t congestion
+    uint8_t congestion         # of new subflows
     uint8_t capable_flags
     uint64_t key_local
     uint64_t key_remote

@@ -13,6 +13,12 @@ cdef void congestion_init(subflow_t *subflow) noexcept nogil:
     subflow.cubic_epoch_ns = -1
 
 
+cdef void congestion_idle(subflow_t *subflow) noexcept nogil:
+    cdef uint64_t restart = INITIAL_SEGMENTS * <uint64_t>subflow.mss
+    if subflow.cwnd > restart:
+        subflow.cwnd = restart
+
+
 cdef enum:
     HYSTART_SAMPLES = 8            # RFC 9406 §4.3: N_RTT_SAMPLE
     HYSTART_MIN_NS = 4000000       # MIN_RTT_THRESH
@@ -39,10 +45,10 @@ cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
         subflow.ssthresh = subflow.cwnd
 
 
-cdef uint64_t congestion_ssthresh(const conn_t *conn, subflow_t *subflow, uint64_t flight) noexcept nogil:
+cdef uint64_t congestion_ssthresh(subflow_t *subflow, uint64_t flight) noexcept nogil:
     cdef uint64_t kept = flight // 2
     cdef uint64_t least = 2 * <uint64_t>subflow.mss
-    if conn.congestion == CONGESTION_CUBIC:
+    if subflow.congestion == CONGESTION_CUBIC:
         cubic_on_loss(subflow)
         kept = <uint64_t>(CUBIC_BETA * <double>flight)
     return kept if kept > least else least
@@ -131,10 +137,10 @@ cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, ui
         return
     if flight + 2 * <uint64_t>subflow.mss < subflow.cwnd:
         return
-    if conn.congestion == CONGESTION_CUBIC:
+    if subflow.congestion == CONGESTION_CUBIC:
         cubic_on_ack(subflow, acked, now_ns)
         return
-    needed = lia_divisor(conn, subflow) if conn.congestion == CONGESTION_LIA else subflow.cwnd
+    needed = lia_divisor(conn, subflow) if subflow.congestion == CONGESTION_LIA else subflow.cwnd
     subflow.cwnd_acked += acked
     if subflow.cwnd_acked >= needed:
         subflow.cwnd_acked -= needed

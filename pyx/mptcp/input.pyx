@@ -167,6 +167,12 @@ cdef void input_syn(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
     challenge(plane, subflow)
 
 
+cdef void note_duplicate(subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
+    """What came again is shown by the next ACK (RFC 2883 §4)."""
+    subflow.dup.start = start
+    subflow.dup.end = end
+
+
 cdef int outdated(const plane_t *plane, const subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
     """PAWS (RFC 7323 §5.3); a time stamp from before a long silence says nothing (§5.5).
 
@@ -206,6 +212,8 @@ cdef int acceptable(plane_t *plane, const conn_t *conn, subflow_t *subflow, cons
         # old: its sender misses our ACK, or probes; a bare ACK overtaken by others is no reason to answer
         if tcp.payload_size or tcp.flags & TCP_FIN or end + 1 == subflow.rcv_nxt:
             subflow.ack_now = 1
+        if tcp.payload_size:
+            note_duplicate(subflow, seq, seq + tcp.payload_size)
     return 1
 
 
@@ -441,10 +449,13 @@ cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_
     """Deliver what is new of [seq, seq + size), all of it inside `mapping`, gap by gap and each once."""
     cdef uint64_t end = seq + size
     cdef uint64_t start = seq
-    cdef uint64_t stop
+    cdef uint64_t begin, stop
     cdef int status
     while start < end:
+        begin = start
         stop = next_gap(subflow, &start, end)
+        if start > begin:
+            note_duplicate(subflow, begin, min(start, end))
         if start >= end:
             return MAP_OK
         if not has_place(subflow, start, stop):

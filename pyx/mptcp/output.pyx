@@ -25,6 +25,7 @@ from mpcore.store.counters cimport (
     COUNTER_TRANSMIT_NETWORK,
 )
 from mpcore.store.packet cimport PORT_CARRIER, PORT_HOST4, PORT_HOST6, transmit_queue_t, transmit_t
+from mpcore.store.reorder cimport span_t
 from mpcore.store.ring cimport ring_pieces, ring_t
 from mpcore.wire.bits cimport store16, store32
 from mpcore.wire.checksum cimport checksum_dss, checksum_finish, sum_bytes, sum_join, sum_pseudo
@@ -291,27 +292,34 @@ cdef void emit_drop(plane_t *plane, uint32_t carrier) noexcept nogil:
         plane.queues[PORT_CARRIER].tail += 1
 
 
-cdef void add_sack(const subflow_t *subflow, frame_t *frame) noexcept nogil:
-    """The range that grew last, then its neighbours, as room allows (RFC 2018 §4)."""
-    cdef uint8_t *p = &frame.options[frame.options_size]
+cdef uint8_t *add_block(const subflow_t *subflow, uint8_t *p, const span_t *span) noexcept nogil:
+    store32(p, subflow.isn_remote + <uint32_t>span.start)
+    store32(p + 4, subflow.isn_remote + <uint32_t>span.end)
+    return p + 8
+
+
+cdef void add_sack(subflow_t *subflow, frame_t *frame) noexcept nogil:
+    """What came twice (RFC 2883 §4), then the range that grew last and its neighbours, as room allows (RFC 2018 §4)."""
+    cdef uint8_t *option = &frame.options[frame.options_size]
+    cdef uint8_t *p = option + 2
     cdef uint32_t room = (TCP_OPTIONS_MAX - frame.options_size - 2) // 8
-    cdef uint32_t blocks = subflow.ooo_count if subflow.ooo_count < room else room
-    cdef uint32_t i, index
-    if blocks == 0:
-        return
-    p[0] = OPTION_SACK
-    p[1] = <uint8_t>(2 + 8 * blocks)
-    for i in range(blocks):
-        index = (subflow.ooo_last + i) % subflow.ooo_count
-        store32(p + 2 + 8 * i, subflow.isn_remote + <uint32_t>subflow.ooo[index].start)
-        store32(p + 6 + 8 * i, subflow.isn_remote + <uint32_t>subflow.ooo[index].end)
-    frame.options_size += 2 + 8 * blocks
+    cdef uint32_t i
+    if room and subflow.dup.start < subflow.dup.end:
+        p = add_block(subflow, p, &subflow.dup)
+        room -= 1
+    subflow.dup.end = subflow.dup.start
+    for i in range(min(subflow.ooo_count, room)):
+        p = add_block(subflow, p, &subflow.ooo[(subflow.ooo_last + i) % subflow.ooo_count])
+    if p > option + 2:
+        option[0] = OPTION_SACK
+        option[1] = <uint8_t>(p - option)
+        frame.options_size += option[1]
 
 
 cdef int emit_ack(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     cdef frame_t frame
     cdef transmit_t *slot = begin(plane, subflow.port)
-    cdef int sacking = subflow.sack and subflow.ooo_count
+    cdef int sacking = subflow.sack and (subflow.ooo_count or subflow.dup.start < subflow.dup.end)
     if slot == NULL:
         return EMIT_FULL
     slot.piece_count = 0

@@ -1,18 +1,22 @@
-"""A subflow's sender.
+"""A subflow's sender: records of what is in flight, SACK scoreboard (RFC 6675), timer (RFC 6298)."""
 
-Loss detection is RACK-TLP (RFC 8985), recovery is PRR (RFC 6937) over a SACK scoreboard (RFC 6675), the timer
-RFC 6298.
-"""
-
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from mpcore.mptcp.congestion cimport (
-    congestion_init,
-    congestion_on_ack,
-    congestion_on_rtt,
-    congestion_ssthresh,
+from mpcore.mptcp.congestion cimport congestion_idle, congestion_init, congestion_on_ack, congestion_on_rtt
+from mpcore.mptcp.recovery cimport (
+    recovery_delivered,
+    recovery_detect,
+    recovery_duplicate,
+    recovery_enter,
+    recovery_leave,
+    recovery_probe_acked,
+    recovery_reduce,
+    recovery_resent,
+    recovery_spurious,
+    recovery_timeout,
+    recovery_without_sack,
 )
 from mpcore.mptcp.types cimport (
     NEVER,
@@ -30,9 +34,9 @@ from mpcore.mptcp.types cimport (
     subflow_t,
     unwrap,
 )
-from mpcore.store.counters cimport COUNTER_SUBFLOW_RECOVER, COUNTER_SUBFLOW_TIMEOUT
+from mpcore.store.counters cimport COUNTER_SACK_IGNORED, COUNTER_SUBFLOW_RECOVER, COUNTER_SUBFLOW_TIMEOUT
 from mpcore.store.ring cimport ring_clear
-from mpcore.wire.tcp cimport TCP_HAS_SACK, tcp_t
+from mpcore.wire.tcp cimport TCP_HAS_SACK, TCP_HAS_TIMESTAMP, tcp_t
 
 
 cdef enum:
@@ -117,7 +121,15 @@ cdef uint64_t sender_room(const subflow_t *subflow) noexcept nogil:
     return subflow.cwnd - subflow.inflight if subflow.cwnd > subflow.inflight else 0
 
 
+cdef uint32_t sender_stamp(const subflow_t *subflow, int64_t sent_ns) noexcept nogil:
+    return subflow.ts_local + <uint32_t>((sent_ns - subflow.ts_zero_ns) // MS)
+
+
 cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, int resent) noexcept nogil:
+    # a window that was not used for long says nothing any more (RFC 5681 §4.1)
+    if not resent and subflow.inflight == 0 and plane.now_ns - subflow.sent_ns > subflow.rto_ns:
+        congestion_idle(subflow)
+    subflow.sent_ns = plane.now_ns
     segment.sent_ns = plane.now_ns
     if segment.flags & SEG_LOST:
         segment.flags &= <uint8_t>~SEG_LOST
@@ -127,10 +139,13 @@ cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, in
         subflow.inflight += segment.size
     if resent:
         segment.flags |= SEG_RESENT
+        recovery_resent(subflow, sender_stamp(subflow, plane.now_ns))
     if subflow.recovering == 1:
         subflow.prr_out += segment.size
     if subflow.rto_at_ns == NEVER:
         sender_arm(plane, subflow)
+    elif not resent:
+        arm_probe(plane, subflow)
 
 
 # --- timers
@@ -138,15 +153,28 @@ cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, in
 cdef int64_t timeout_ns(const subflow_t *subflow) noexcept nogil:
     cdef int64_t rto = subflow.rto_ns
     cdef int _i
-    for _i in range(subflow.backoff):
+    for _i in range(subflow.rto_shift):
         rto *= 2
         if rto >= RTO_MAX_NS:
             return RTO_MAX_NS
     return rto
 
 
+cdef void arm_probe(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    """RFC 8985 §7.2: two round trips after the last transmission, and time for a delayed ACK of a single segment."""
+    cdef int64_t probe = 2 * subflow.srtt_ns + 2 * <int64_t>MS
+    subflow.probe_at_ns = NEVER
+    if subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed or subflow.backoff:
+        return
+    if not subflow.sack or subflow.seg_count == 0:
+        return
+    if subflow.seg_count == 1:
+        probe += DELAYED_ACK_NS
+    if plane.now_ns + probe < subflow.rto_at_ns:
+        subflow.probe_at_ns = plane.now_ns + probe
+
+
 cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
-    cdef int64_t probe
     subflow.probe_at_ns = NEVER
     subflow.suspect_at_ns = NEVER
     if subflow.seg_count == 0:
@@ -155,15 +183,7 @@ cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
     subflow.rto_at_ns = plane.now_ns + timeout_ns(subflow)
     if subflow.srtt_ns and not subflow.suspect:
         subflow.suspect_at_ns = plane.now_ns + SUSPECT_RTTS * subflow.srtt_ns + SUSPECT_GRACE_NS
-    if (subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed
-            or subflow.backoff):
-        return
-    # RFC 8985 §7.2: two round trips, and time for a delayed ACK when a single segment is out
-    probe = 2 * subflow.srtt_ns + 2 * <int64_t>MS
-    if subflow.seg_count == 1:
-        probe += DELAYED_ACK_NS
-    if plane.now_ns + probe < subflow.rto_at_ns:
-        subflow.probe_at_ns = plane.now_ns + probe
+    arm_probe(plane, subflow)
 
 
 cdef void sample_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
@@ -171,6 +191,7 @@ cdef void sample_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
     cdef int64_t error
     if rtt_ns <= 0:
         rtt_ns = 1
+    subflow.rto_shift = 0
     if subflow.srtt_ns == 0:
         subflow.srtt_ns = rtt_ns
         subflow.rttvar_ns = rtt_ns // 2
@@ -194,24 +215,6 @@ cdef void sample_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
 
 # --- acknowledgement
 
-cdef void rack_update(plane_t *plane, subflow_t *subflow, const segment_t *segment) noexcept nogil:
-    """RFC 8985 §6.2 steps 1 to 3: the latest segment known to be delivered; whether order was kept."""
-    cdef int64_t rtt = plane.now_ns - segment.sent_ns
-    cdef uint64_t end = segment_end(segment)
-    if segment.flags & SEG_RESENT:
-        # the acknowledgement may be for the first copy
-        if subflow.min_rtt_ns and rtt < subflow.min_rtt_ns:
-            return
-    elif end < subflow.delivered_max:
-        subflow.reordered = 1
-    if end > subflow.delivered_max:
-        subflow.delivered_max = end
-    if segment.sent_ns > subflow.rack_ns or (segment.sent_ns == subflow.rack_ns and end > subflow.rack_end):
-        subflow.rack_ns = segment.sent_ns
-        subflow.rack_end = end
-        subflow.rack_rtt_ns = rtt
-
-
 cdef void forget(subflow_t *subflow, const segment_t *segment) noexcept nogil:
     """Take an acknowledged segment out of the counts."""
     if segment.flags & SEG_SACKED:
@@ -228,7 +231,16 @@ cdef void forget(subflow_t *subflow, const segment_t *segment) noexcept nogil:
             ring_clear(&subflow.own)
 
 
-cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack) noexcept nogil:
+cdef int64_t echoed_rtt(const plane_t *plane, const subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
+    """Round trip by the echoed time stamp, to the millisecond; -1 where there is none (RFC 7323 §4.1)."""
+    cdef int32_t age
+    if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps:
+        return -1
+    age = <int32_t>(sender_stamp(subflow, plane.now_ns) - tcp.ts_ecr)
+    return age * <int64_t>MS if age > 0 else -1
+
+
+cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack, const tcp_t *tcp) noexcept nogil:
     """Drop segments before `ack`; return bytes delivered that were not SACKed before."""
     cdef segment_t *segment
     cdef uint64_t delivered = 0
@@ -240,7 +252,7 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack) n
             break
         if not segment.flags & SEG_SACKED:
             delivered += segment.size
-            rack_update(plane, subflow, segment)
+            recovery_delivered(plane, subflow, segment, tcp)
             if not segment.flags & SEG_RESENT:
                 rtt = plane.now_ns - segment.sent_ns
         forget(subflow, segment)
@@ -261,6 +273,11 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack) n
     if rtt >= 0:
         sample_rtt(subflow, rtt)
         congestion_on_rtt(subflow, rtt)
+    else:
+        # all of it was sent twice: the time stamp alone tells which copy this answers
+        rtt = echoed_rtt(plane, subflow, tcp)
+        if rtt >= 0:
+            sample_rtt(subflow, rtt)
     return delivered
 
 
@@ -278,7 +295,8 @@ cdef uint32_t find_segment(const subflow_t *subflow, uint64_t seq) noexcept nogi
     return low
 
 
-cdef uint64_t sack_range(plane_t *plane, subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
+cdef uint64_t sack_range(plane_t *plane, subflow_t *subflow, uint64_t start, uint64_t end,
+                         const tcp_t *tcp) noexcept nogil:
     """Mark the segments wholly inside [start, end); return bytes newly marked."""
     cdef uint32_t i = find_segment(subflow, start)
     cdef segment_t *segment
@@ -291,7 +309,7 @@ cdef uint64_t sack_range(plane_t *plane, subflow_t *subflow, uint64_t start, uin
         i += 1
         if segment.flags & SEG_SACKED:
             continue
-        rack_update(plane, subflow, segment)
+        recovery_delivered(plane, subflow, segment, tcp)
         if segment.flags & SEG_LOST:
             segment.flags &= <uint8_t>~SEG_LOST
             subflow.lost_count -= 1
@@ -318,7 +336,7 @@ cdef uint64_t apply_sack(plane_t *plane, subflow_t *subflow, const tcp_t *tcp) n
     for i in range(tcp.sack_count):
         start = unwrap(tcp.sack_start[i], subflow.isn_local, subflow.snd_una)
         end = unwrap(tcp.sack_end[i], subflow.isn_local, subflow.snd_una)
-        # a block below snd_una is a D-SACK (RFC 2883); one beyond snd_nxt or turned round is nonsense
+        # what is not in flight was judged before, or is nonsense
         if start >= end or start < subflow.snd_una or end > subflow.snd_nxt:
             continue
         begin = start
@@ -329,8 +347,9 @@ cdef uint64_t apply_sack(plane_t *plane, subflow_t *subflow, const tcp_t *tcp) n
         fresh[2 * i + 1] = end
         if begin < end:
             # one segment back: the old block may have ended inside a segment
-            delivered += sack_range(plane, subflow, begin if begin == start else start_of(subflow, begin),
-                                    end)
+            if begin != start:
+                begin = start_of(subflow, begin)
+            delivered += sack_range(plane, subflow, begin, end, tcp)
     memcpy(subflow.sack_cache, fresh, sizeof(fresh))
     return delivered
 
@@ -347,86 +366,31 @@ cdef uint64_t start_of(const subflow_t *subflow, uint64_t offset) noexcept nogil
     return segment.seq if segment_end(segment) > offset else offset
 
 
-# --- loss
-
-cdef void mark_lost(subflow_t *subflow, segment_t *segment) noexcept nogil:
-    segment.flags |= SEG_LOST
-    subflow.lost_count += 1
-    subflow.inflight -= segment.size
-
-
-cdef void detect_loss(plane_t *plane, subflow_t *subflow) noexcept nogil:
-    """RFC 8985 §6.2 step 5: what was sent well before something that has arrived is lost."""
-    cdef int64_t window = 0
-    cdef int64_t deadline
-    cdef segment_t *segment
-    cdef uint32_t i
-    subflow.reorder_ns = NEVER
-    if subflow.reordered or not (subflow.recovering or subflow.sacked_count >= DUP_THRESHOLD):
-        window = subflow.min_rtt_ns // 4
-    for i in range(subflow.seg_count):
-        segment = segment_at(subflow, i)
-        if segment.flags & (SEG_SACKED | SEG_LOST):
-            continue
-        if segment.sent_ns > subflow.rack_ns or (
-                segment.sent_ns == subflow.rack_ns and segment_end(segment) >= subflow.rack_end):
-            # what follows a first transmission was sent later still
-            if segment.seq >= subflow.delivered_max and not segment.flags & SEG_RESENT:
-                break
-            continue
-        deadline = segment.sent_ns + subflow.rack_rtt_ns + window
-        if deadline <= plane.now_ns:
-            mark_lost(subflow, segment)
-        elif deadline < subflow.reorder_ns:
-            subflow.reorder_ns = deadline
-
-
-cdef void enter_recovery(const conn_t *conn, subflow_t *subflow, uint64_t flight) noexcept nogil:
-    subflow.ssthresh = congestion_ssthresh(conn, subflow, flight)
-    subflow.recovering = 1
-    subflow.recovery_point = subflow.snd_nxt
-    subflow.prr_delivered = 0
-    subflow.prr_out = 0
-    subflow.prr_flight = flight if flight else 1
-    subflow.cwnd_acked = 0
-    subflow.cwnd = subflow.inflight + subflow.mss
-
-
-cdef void proportional_reduction(subflow_t *subflow, uint64_t delivered) noexcept nogil:
-    """RFC 6937 §3.1, slow start reduction bound."""
-    cdef uint64_t allowed, limit
-    subflow.prr_delivered += delivered
-    if subflow.inflight > subflow.ssthresh:
-        allowed = (subflow.prr_delivered * subflow.ssthresh + subflow.prr_flight - 1) // subflow.prr_flight
-        allowed = allowed - subflow.prr_out if allowed > subflow.prr_out else 0
-    else:
-        limit = subflow.prr_delivered - subflow.prr_out if subflow.prr_delivered > subflow.prr_out else 0
-        if limit < delivered:
-            limit = delivered
-        limit += subflow.mss
-        allowed = subflow.ssthresh - subflow.inflight
-        if allowed > limit:
-            allowed = limit
-    if subflow.prr_out == 0 and allowed < subflow.mss:
-        allowed = subflow.mss
-    subflow.cwnd = subflow.inflight + allowed
-
-
-cdef void without_sack(subflow_t *subflow, uint64_t delivered, int duplicate) noexcept nogil:
-    """NewReno for a peer that did not permit SACK (RFC 6582 §3.2)."""
-    cdef segment_t *head
-    if subflow.seg_count == 0:
-        return
-    head = segment_at(subflow, 0)
-    if duplicate:
-        if subflow.dup_acks < 255:
-            subflow.dup_acks += 1
-        if subflow.dup_acks == DUP_THRESHOLD and not head.flags & SEG_LOST:
-            mark_lost(subflow, head)
-    elif delivered:
-        subflow.dup_acks = 0
-        if subflow.recovering == 1 and subflow.snd_una < subflow.recovery_point and not head.flags & SEG_LOST:
-            mark_lost(subflow, head)
+cdef int judge_sack(plane_t *plane, subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
+    """Count blocks that make no sense; True when the first one is a D-SACK (RFC 2883 §4), which is passed on."""
+    cdef uint64_t start, end, outer_start, outer_end
+    cdef int inside
+    cdef int i
+    for i in range(1, tcp.sack_count):
+        start = unwrap(tcp.sack_start[i], subflow.isn_local, subflow.snd_una)
+        end = unwrap(tcp.sack_end[i], subflow.isn_local, subflow.snd_una)
+        if start >= end or end > subflow.snd_nxt:
+            count(plane, COUNTER_SACK_IGNORED)
+    start = unwrap(tcp.sack_start[0], subflow.isn_local, subflow.snd_una)
+    end = unwrap(tcp.sack_end[0], subflow.isn_local, subflow.snd_una)
+    if start >= end or end > subflow.snd_nxt:
+        count(plane, COUNTER_SACK_IGNORED)
+        return 0
+    inside = end <= subflow.snd_una
+    if not inside and tcp.sack_count > 1:
+        outer_start = unwrap(tcp.sack_start[1], subflow.isn_local, subflow.snd_una)
+        outer_end = unwrap(tcp.sack_end[1], subflow.isn_local, subflow.snd_una)
+        inside = outer_start <= start and end <= outer_end
+    if inside:
+        recovery_duplicate(plane, subflow, start, end)
+    elif start < subflow.snd_una:
+        count(plane, COUNTER_SACK_IGNORED)
+    return inside
 
 
 cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t ack, const tcp_t *tcp,
@@ -434,61 +398,59 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
     cdef uint64_t flight = subflow.inflight
     cdef uint64_t delivered = 0
     cdef int advanced = ack > subflow.snd_una
+    cdef int has_sack = tcp.has & TCP_HAS_SACK and subflow.sack
+    cdef int dsack = 0
+    cdef int left
     cdef uint32_t lost_before
     if advanced:
-        delivered = ack_cumulative(plane, subflow, ack)
+        delivered = ack_cumulative(plane, subflow, ack, tcp)
         subflow.backoff = 0
         subflow.probed = 0
         if subflow.suspect:
             subflow.suspect = 0
             count(plane, COUNTER_SUBFLOW_RECOVER)
-    if tcp.has & TCP_HAS_SACK and subflow.sack and subflow.seg_count:
-        delivered += apply_sack(plane, subflow, tcp)
+        recovery_spurious(plane, subflow, ack, tcp)
+    if has_sack:
+        dsack = judge_sack(plane, subflow, tcp)
+        if subflow.seg_count:
+            delivered += apply_sack(plane, subflow, tcp)
+    recovery_probe_acked(subflow, ack, dsack, duplicate and not has_sack)
     lost_before = subflow.lost_count
     if not subflow.sack:
-        without_sack(subflow, delivered, duplicate)
+        recovery_without_sack(subflow, delivered, duplicate)
     elif subflow.sacked_count or subflow.recovering:
-        detect_loss(plane, subflow)
-    if subflow.recovering and ack >= subflow.recovery_point:
-        if subflow.recovering == 1:
-            subflow.cwnd = subflow.ssthresh
-        subflow.recovering = 0
+        recovery_detect(plane, subflow)
+    left = subflow.recovering and ack >= subflow.recovery_point
+    if left:
+        recovery_leave(subflow)
     if not subflow.recovering and subflow.lost_count > lost_before:
-        enter_recovery(conn, subflow, flight)
+        recovery_enter(subflow, flight)
     if subflow.recovering == 1:
-        proportional_reduction(subflow, delivered)
-    elif delivered and advanced:
+        # without SACK a duplicate ACK tells of one segment (RFC 6937 §3), an advance of the next hole (RFC 6582 §3.2)
+        recovery_reduce(subflow, subflow.mss if duplicate and not subflow.sack else delivered,
+                        advanced and not subflow.sack)
+    elif delivered and advanced and not left:
         congestion_on_ack(conn, subflow, delivered, flight, plane.now_ns)
     if delivered or advanced:
         sender_arm(plane, subflow)
 
 
-cdef void sender_reorder_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     cdef uint64_t flight = subflow.inflight
-    detect_loss(plane, subflow)
+    recovery_detect(plane, subflow)
     if subflow.lost_count and not subflow.recovering:
-        enter_recovery(conn, subflow, flight)
+        recovery_enter(subflow, flight)
 
 
-cdef int sender_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
-    cdef segment_t *segment
-    cdef uint32_t i
+cdef int sender_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     count(plane, COUNTER_SUBFLOW_TIMEOUT)
     if subflow.backoff >= RTO_LIMIT:
         return -1
-    if subflow.recovering != 2:
-        subflow.ssthresh = congestion_ssthresh(conn, subflow, subflow.inflight)
-    for i in range(subflow.seg_count):
-        segment = segment_at(subflow, i)
-        if not segment.flags & (SEG_SACKED | SEG_LOST):
-            mark_lost(subflow, segment)
-    subflow.recovering = 2
-    subflow.recovery_point = subflow.snd_nxt
-    subflow.cwnd = subflow.mss
-    subflow.cwnd_acked = 0
+    recovery_timeout(plane, subflow)
     subflow.backoff += 1
+    if subflow.rto_shift < RTO_LIMIT:
+        subflow.rto_shift += 1
     subflow.suspect = 1
-    subflow.reorder_ns = NEVER
     sender_arm(plane, subflow)
     return 0
 

@@ -48,7 +48,10 @@ cdef void join_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcep
 
 
 cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """Resend the last segment so that a lost tail shows as SACK and not as a timeout (RFC 8985 §7.3)."""
+    """Resend the last segment so that a lost tail shows as SACK and not as a timeout (RFC 8985 §7.3).
+
+    Not new data, as on a single path: that would be bound to a path in doubt.
+    """
     cdef segment_t *segment
     cdef uint32_t i = subflow.seg_count
     subflow.probe_at_ns = NEVER
@@ -58,6 +61,7 @@ cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept 
         if not segment.flags & SEG_SACKED:
             count(plane, COUNTER_SUBFLOW_TAIL_PROBE)
             transmit_again(plane, conn, subflow, segment)
+            subflow.probe_end = subflow.snd_nxt
             break
     subflow.probed = 1
     sender_arm(plane, subflow)
@@ -87,7 +91,7 @@ cdef int has_better(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 
 cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     cdef int fresh = not subflow.suspect
-    if sender_timeout(plane, conn, subflow) < 0:
+    if sender_timeout(plane, subflow) < 0:
         subflow_close(plane, conn, subflow, CLOSE_TIMEOUT)
         return
     # what this path may have swallowed goes elsewhere (RFC 8684 §3.3.6)
@@ -103,7 +107,7 @@ cdef void subflow_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
     if subflow.state == SF_PRE_ESTABLISHED and subflow.join_ns <= now:
         join_timeout(plane, conn, subflow)
     if subflow.reorder_ns <= now:
-        sender_reorder_timeout(plane, conn, subflow)
+        sender_reorder_timeout(plane, subflow)
     if subflow.probe_at_ns <= now:
         tail_probe(plane, conn, subflow)
     if subflow.suspect_at_ns <= now:

@@ -1,0 +1,397 @@
+"""A subflow's sender: acknowledgement, loss, recovery, timers (RFC 6298, 6675, 8985, 6937, 2883, 3522)."""
+
+from __future__ import annotations
+
+import pytest
+
+from mpcore.counters import Counter
+from mpcore.wire.values import Sack, Segment, Timestamps
+from tests.helpers.checkers import ack, field, flags, lacks, matches, payload, payload_size, seq
+from tests.helpers.plane import (
+    IDSN_LOCAL,
+    ISN_LOCAL,
+    ISN_REMOTE,
+    MS,
+    SECOND,
+    TS_LOCAL,
+    Output,
+    Plane,
+    peer_seq,
+)
+
+MSS = 1420  # payload of a full segment: 1460 less all options
+RTT = 20 * MS
+DATA = bytes(range(256)) * 8
+
+
+def in_flight(plane: Plane, segments: int, *, seed: int = 0) -> int:
+    """Let the host write full segments, all of which go out; return the subflow offset of the first."""
+    first = 1 + plane.state["bytes_in_flight"] + plane.state["bytes_sent"]
+    for index in range(segments):
+        output = plane.host(bytes([(seed + index) % 251]) * MSS, seq=first - 1 + index * MSS)
+        assert output.any_to_network(seq(peer_seq(first + index * MSS)), payload_size(MSS)), index
+    return first
+
+
+def acked(plane: Plane, offset: int, *blocks: tuple[int, int], echo: int | None = None) -> Output:
+    """Acknowledge up to a subflow offset, at both levels, with SACK blocks of offsets."""
+    plane.acked = offset - 1
+    sacks = (Sack(tuple((peer_seq(start), peer_seq(end)) for start, end in blocks)),) if blocks else ()
+    stamp = TS_LOCAL + (plane.now_ns - SECOND) // MS if echo is None else echo
+    return plane.peer(ack=offset, extra=sacks, echo=stamp)
+
+
+def warm(plane: Plane, rounds: int = 3) -> int:
+    """Measure some round trips; return the next subflow offset."""
+    offset = 1
+    for index in range(rounds):
+        in_flight(plane, 2, seed=index)
+        offset += 2 * MSS
+        plane.advance(RTT)
+        acked(plane, offset)
+    return offset
+
+
+def resent(output: Output, offset: int) -> bool:
+    return output.any_to_network(seq(peer_seq(offset)), payload_size(MSS))
+
+
+# The timer.
+
+
+def test_the_first_timeout_is_a_second_and_each_doubles() -> None:
+    """RFC 6298 §2.1, §5.5."""
+    plane = Plane()
+    in_flight(plane, 1)
+    times = []
+    for _ in range(200):
+        output = plane.advance(100 * MS)
+        if resent(output, 1):
+            times.append((plane.now_ns - SECOND) // (100 * MS))
+    assert times[:4] == [10, 30, 70, 150]
+
+
+def test_a_measured_round_trip_sets_the_timeout_with_a_floor() -> None:
+    """RFC 6298 §2.2 to §2.4; the floor is Linux's 200 ms."""
+    plane = Plane()
+    in_flight(plane, 1)
+    plane.advance(RTT)
+    acked(plane, 1 + MSS)
+    assert plane.subflow()["srtt_ns"] == RTT
+    assert plane.subflow()["rto_ns"] == 200 * MS
+
+
+def test_no_round_trip_is_taken_from_what_was_sent_twice() -> None:
+    """Karn's rule, RFC 6298 §3; the doubled timer stays until there is a sample (§5)."""
+    plane = Plane(timestamps=False)
+    in_flight(plane, 1)
+    plane.advance(SECOND + MS)
+    acked(plane, 1 + MSS)
+    assert plane.subflow()["srtt_ns"] == 0
+    in_flight(plane, 1, seed=5)
+    assert not resent(plane.advance(1500 * MS), 1 + MSS)
+    assert resent(plane.advance(600 * MS), 1 + MSS)
+
+
+def test_the_echoed_timestamp_measures_what_was_sent_twice() -> None:
+    """RFC 7323 §4.1."""
+    plane = Plane()
+    in_flight(plane, 1)
+    plane.advance(1010 * MS)
+    acked(plane, 1 + MSS, echo=TS_LOCAL + 1000)
+    assert plane.subflow()["srtt_ns"] == 10 * MS
+
+
+def test_a_subflow_that_never_answers_is_given_up() -> None:
+    """RFC 9293 §3.8.3."""
+    plane = Plane()
+    in_flight(plane, 1)
+    output = plane.advance(700 * SECOND)
+    assert ("subflow closed", 0, 2) in output.events
+
+
+# Loss shown by SACK.
+
+
+def test_three_sacked_segments_show_a_loss() -> None:
+    """RFC 8985 §6.2, RFC 6675 §2."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 6)
+    plane.advance(RTT)
+    assert not resent(acked(plane, first, (first + MSS, first + 2 * MSS)), first)
+    assert not resent(acked(plane, first, (first + MSS, first + 3 * MSS)), first)
+    output = acked(plane, first, (first + MSS, first + 4 * MSS))
+    assert resent(output, first)
+    assert plane.counter(Counter.SUBFLOW_RETRANSMIT) == 1
+
+
+def test_a_repeat_is_the_very_same_segment() -> None:
+    """RFC 8684 §3.3.1: same bytes, same mapping."""
+    plane = Plane(checksum=True)
+    output = plane.host(DATA[:700])
+    original = output.to_network(seq(peer_seq(1)), payload(DATA[:700]))
+    again = next(each for each in plane.advance(1100 * MS).network if matches(each, seq(peer_seq(1))))
+    assert _without_stamp(again) == _without_stamp(original)
+
+
+def _without_stamp(segment: Segment) -> tuple[object, ...]:
+    options = tuple(option for option in segment.options if not isinstance(option, Timestamps))
+    return segment.seq, segment.payload, options
+
+
+def test_a_lost_repeat_is_sent_again() -> None:
+    """RFC 8985 §1: what was sent later and has arrived shows that the repeat is lost too."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 6)
+    plane.advance(RTT)
+    assert resent(acked(plane, first, (first + MSS, first + 4 * MSS)), first)
+    later = first + 6 * MSS
+    plane.host(bytes(MSS), seq=later - 1)
+    plane.advance(MS)
+    assert resent(acked(plane, first, (first + MSS, first + 6 * MSS)), later)
+    plane.advance(RTT)
+    assert resent(acked(plane, first, (first + MSS, first + 7 * MSS)), first)
+
+
+def test_recovery_halves_the_window_once() -> None:
+    """RFC 6937 §3.1 ends at ssthresh; RFC 5681 §3.1 equation 4."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 10)
+    plane.advance(RTT)
+    acked(plane, first, (first + MSS, first + 4 * MSS))
+    plane.advance(RTT)
+    acked(plane, first + 10 * MSS)
+    assert plane.subflow()["cwnd"] == plane.subflow()["ssthresh"] == 5 * MSS
+
+
+@pytest.mark.parametrize(
+    ("blocks", "count"),
+    [
+        ([(2 * MSS, MSS)], 1),  # turned round
+        ([(1, 1)], 1),  # empty
+        ([(5 * MSS, 1 << 20)], 1),  # beyond what was sent
+        ([(-(1 << 20), 3 * MSS)], 1),  # across the acknowledgement
+        ([(2 * MSS + 1, 3 * MSS + 1), (1 << 20, 1 << 21)], 1),
+    ],
+)
+def test_blocks_that_make_no_sense_are_ignored(blocks: list[tuple[int, int]], count: int) -> None:
+    """RFC 2018 §5: what the sender did not send cannot have arrived."""
+    plane = Plane()
+    in_flight(plane, 6)
+    before = plane.subflow()["inflight"]
+    plane.advance(RTT)
+    acked(plane, 1, *blocks)
+    sane = sum(end - start for start, end in blocks if 1 < start < end < 6 * MSS)
+    assert plane.subflow()["inflight"] == before - sane
+    assert plane.counter(Counter.SACK_IGNORED) == count
+
+
+def test_overlapping_blocks_count_once() -> None:
+    plane = Plane()
+    in_flight(plane, 6)
+    plane.advance(RTT)
+    at = 1 + MSS
+    acked(plane, 1, (at, at + 2 * MSS))
+    assert plane.subflow()["inflight"] == 4 * MSS
+    acked(plane, 1, (at + MSS, at + 2 * MSS))
+    assert plane.subflow()["inflight"] == 4 * MSS
+    acked(plane, 1, (at + 10, at + 2 * MSS + 10))
+    assert plane.subflow()["inflight"] == 4 * MSS
+
+
+def test_a_block_that_ends_inside_a_segment_counts_whole_segments() -> None:
+    plane = Plane()
+    in_flight(plane, 4)
+    plane.advance(RTT)
+    at = 1 + MSS
+    acked(plane, 1, (at, at + MSS + 10))
+    assert plane.subflow()["inflight"] == 3 * MSS
+    acked(plane, 1, (at, at + 2 * MSS))
+    assert plane.subflow()["inflight"] == 2 * MSS
+
+
+def test_a_receiver_may_drop_what_it_has_sacked() -> None:
+    """RFC 2018 §8: after a timeout, when the oldest missing segment is a SACKed one, nothing counts as SACKed."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 4)
+    plane.advance(RTT)
+    acked(plane, first, (first + MSS, first + 2 * MSS))
+    acked(plane, first + MSS)
+    output = plane.advance(2 * SECOND)
+    assert resent(output, first + MSS)
+
+
+def test_a_partly_acknowledged_segment_is_repeated_from_there() -> None:
+    plane = Plane()
+    in_flight(plane, 1)
+    acked(plane, 1 + 1000)
+    assert plane.subflow()["inflight"] == MSS - 1000
+    output = plane.advance(1100 * MS)
+    assert output.any_to_network(seq(peer_seq(1001)), payload_size(MSS - 1000))
+
+
+# Without SACK.
+
+
+def test_three_duplicate_acks_show_a_loss_to_a_peer_without_sack() -> None:
+    """RFC 5681 §3.2, RFC 6582."""
+    plane = Plane(sack=False)
+    first = warm(plane)
+    in_flight(plane, 6)
+    plane.advance(RTT)
+    assert not resent(acked(plane, first), first)
+    assert not resent(acked(plane, first), first)
+    assert resent(acked(plane, first), first)
+    assert resent(acked(plane, first + MSS), first + MSS)
+
+
+def test_an_ack_that_came_for_its_data_ack_is_no_duplicate() -> None:
+    """RFC 8684 §3.3.6 with RFC 5681 §2: only ACKs that repeat everything count."""
+    plane = Plane(sack=False)
+    first = warm(plane)
+    in_flight(plane, 6)
+    for number in range(1, 6):
+        plane.acked = first - 1 + number
+        assert not resent(plane.peer(ack=first), first)
+
+
+# Tail loss probes (RFC 8985 §7).
+
+
+def test_a_lost_tail_is_probed_for_before_the_timeout() -> None:
+    plane = Plane()
+    warm(plane)
+    last = in_flight(plane, 3) + 2 * MSS
+    output = plane.advance(2 * RTT + 5 * MS)
+    assert resent(output, last)
+    assert plane.counter(Counter.SUBFLOW_TAIL_PROBE) == 1
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
+
+
+def test_a_probe_that_repaired_a_loss_counts_as_one() -> None:
+    """RFC 8985 §7.4.2."""
+    plane = Plane()
+    warm(plane)
+    in_flight(plane, 9)
+    last = in_flight(plane, 1)
+    acked(plane, last)
+    before = plane.subflow()["cwnd"]
+    plane.advance(150 * MS)
+    assert plane.counter(Counter.SUBFLOW_TAIL_PROBE) == 1
+    acked(plane, last + MSS)
+    assert plane.subflow()["cwnd"] >= before
+    in_flight(plane, 1)
+    acked(plane, last + 2 * MSS)
+    assert plane.subflow()["cwnd"] <= before // 2 + 2 * MSS
+
+
+def test_a_probe_that_arrived_twice_is_no_loss() -> None:
+    """RFC 8985 §7.4.2 case 1: told by a D-SACK (RFC 2883)."""
+    plane = Plane()
+    warm(plane)
+    last = in_flight(plane, 1)
+    before = plane.subflow()["cwnd"]
+    plane.advance(150 * MS)
+    acked(plane, last + MSS)
+    acked(plane, last + MSS, (last, last + MSS))
+    in_flight(plane, 1)
+    acked(plane, last + 2 * MSS)
+    assert plane.subflow()["cwnd"] >= before
+
+
+# Taking back.
+
+
+def test_a_timeout_without_a_loss_is_taken_back() -> None:
+    """RFC 3522: the first ACK echoes a time stamp from before the repeat."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 8)
+    before = plane.subflow()
+    early = TS_LOCAL + (plane.now_ns - SECOND) // MS
+    plane.advance(400 * MS)
+    assert plane.subflow()["cwnd"] <= 2 * MSS
+    output = acked(plane, first + 2 * MSS, echo=early)
+    assert plane.subflow()["cwnd"] >= before["cwnd"]
+    assert plane.subflow()["ssthresh"] == before["ssthresh"]
+    assert plane.counter(Counter.SUBFLOW_UNDO) == 1
+    assert not any(resent(output, first + index * MSS) for index in range(8))
+    assert not plane.subflow()["suspect"]
+
+
+def test_a_timeout_with_a_loss_is_not_taken_back() -> None:
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 8)
+    plane.advance(400 * MS)
+    now = TS_LOCAL + (plane.now_ns - SECOND) // MS
+    acked(plane, first + MSS, echo=now)
+    acked(plane, first + 2 * MSS, echo=TS_LOCAL)
+    assert plane.counter(Counter.SUBFLOW_UNDO) == 0
+
+
+def test_a_recovery_whose_repeats_all_arrived_twice_is_taken_back() -> None:
+    """RFC 3708, RFC 2883."""
+    plane = Plane(timestamps=False)
+    first = warm(plane)
+    in_flight(plane, 8)
+    before = plane.subflow()["cwnd"]
+    plane.advance(RTT)
+    assert resent(acked(plane, first, (first + MSS, first + 4 * MSS)), first)
+    acked(plane, first + 8 * MSS)
+    assert plane.subflow()["cwnd"] < before
+    acked(plane, first + 8 * MSS, (first, first + MSS))
+    assert plane.subflow()["cwnd"] >= before
+    assert plane.counter(Counter.SUBFLOW_UNDO) == 1
+
+
+def test_a_window_not_used_for_long_begins_anew() -> None:
+    """RFC 5681 §4.1."""
+    plane = Plane()
+    first = warm(plane, 1)
+    for _ in range(6):
+        count = plane.subflow()["cwnd"] // MSS
+        in_flight(plane, count)
+        first += count * MSS
+        plane.advance(MS)
+        acked(plane, first)
+    assert plane.subflow()["cwnd"] > 10 * MSS
+    plane.advance(10 * SECOND)
+    in_flight(plane, 1)
+    assert plane.subflow()["cwnd"] == 10 * MSS
+
+
+# The receiver's part.
+
+
+def test_what_arrives_twice_is_shown_by_a_d_sack() -> None:
+    """RFC 2883 §4: first the duplicate, then what is out of order."""
+    plane = Plane()
+    plane.peer(DATA[:500])
+    plane.peer(DATA[1000:1500], seq=1001)
+    at = ISN_REMOTE
+    plane.peer(DATA[:500]).to_network(
+        flags("."), ack(at + 501), field(Sack, blocks=((at + 1, at + 501), (at + 1001, at + 1501)))
+    )
+    plane.peer(DATA[1100:1200], seq=1101).to_network(
+        field(Sack, blocks=((at + 1101, at + 1201), (at + 1001, at + 1501)))
+    )
+    plane.peer(DATA[500:1000], seq=501).to_network(ack(at + 1501), lacks(Sack))
+
+
+def test_the_newest_range_is_the_first_block() -> None:
+    """RFC 2018 §4."""
+    plane = Plane()
+    at = ISN_REMOTE
+    plane.peer(DATA[:100], seq=101)
+    plane.peer(DATA[:100], seq=501).to_network(
+        field(Sack, blocks=((at + 501, at + 601), (at + 101, at + 201)))
+    )
+    plane.peer(DATA[:100], seq=201).to_network(
+        field(Sack, blocks=((at + 101, at + 301), (at + 501, at + 601)))
+    )
+    assert ISN_LOCAL != IDSN_LOCAL
