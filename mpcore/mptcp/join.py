@@ -18,10 +18,10 @@ from mpcore.config import LimitsConfig, MptcpConfig
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.errors import CapacityError
 from mpcore.mptcp import keys
-from mpcore.store.deadlines import Deadlines
 from mpcore.mptcp.flow import FlowKey, flow_key
 from mpcore.mptcp.joining import Joining
 from mpcore.mptcp.syn import ACK, RST, SYN, next_seq, reset_for, syn_parameters
+from mpcore.store.deadlines import Deadlines
 from mpcore.wire.values import (
     MpCapable,
     MpJoinAck,

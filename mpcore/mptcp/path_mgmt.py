@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
-from mpcore.store.deadlines import Deadlines
 from mpcore.mptcp.syn import is_loopback
 from mpcore.policy.base import LocalAddress, RemoteAddress
+from mpcore.store.deadlines import Deadlines
 from mpcore.wire.values import AddAddr, RemoveAddr, emit_option
 
 REMOTE_ADDRESSES_MAX = 32
