@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from mpcore.actions import OpenConnection, SubflowReady
 from mpcore.mptcp.control import ConnectionControl
 from mpcore.store.deadlines import Deadlines
-from mpcore.mptcp.flow import FlowKey
 
 FIRST_PATH = 0
 
@@ -31,11 +30,6 @@ class Connection:
         """Local token."""
         return self.control.token
 
-    def flows(self) -> Iterator[FlowKey]:
-        """Yield the addresses and ports of the first subflow, then of the joined ones."""
-        yield flow_of(self.opened)
-        yield from map(flow_of, self.subflows.values())
-
     def paths_from(self, address: bytes) -> list[int]:
         """Return the path indices that use a local address."""
         found = [index for index, ready in self.subflows.items() if ready.local == address]
@@ -48,11 +42,6 @@ class Connection:
             return self.opened.local, self.opened.remote, 0, 0, False
         ready = self.subflows.pop(path_index)
         return ready.local, ready.remote, ready.local_id, ready.remote_id, ready.backup
-
-
-def flow_of(subflow: OpenConnection | SubflowReady) -> FlowKey:
-    """Return the key of a subflow's addresses and ports."""
-    return subflow.version, subflow.local, subflow.local_port, subflow.remote, subflow.remote_port
 
 
 class ConnectionTable:
@@ -103,7 +92,3 @@ class ConnectionTable:
     def has_token(self, token: int) -> bool:
         """Tell whether a local token is taken."""
         return token in self._by_token
-
-    def has_flow(self, key: FlowKey) -> bool:
-        """Tell whether a subflow uses these addresses and ports."""
-        return any(key in connection.flows() for connection in self._by_handle.values())

@@ -45,6 +45,7 @@ from mpcore.events import (
 )
 from mpcore.mptcp import keys
 from mpcore.mptcp.control import ConnectionControl, ControlEffect
+from mpcore.mptcp.flow import FlowKey
 from mpcore.mptcp.handshake import Decision, Negotiator
 from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
 from mpcore.mptcp.states import FallbackReason
@@ -130,7 +131,7 @@ class Endpoint:
             config.limits,
             rng,
             self._join_context,
-            flow_in_use=self._table.has_flow,
+            flow_in_use=self._flow_in_use,
             mtu=self._mtu_of,
             counts=self._counts,
         )
@@ -474,6 +475,9 @@ class Endpoint:
         """Tell whether both sides have sent their DATA_FIN, or the connection is gone (RFC 8684 §3.3.3)."""
         seen = self.engine.describe(connection.handle)
         return seen is None or (seen["host_fin"] and seen["peer_fin"])
+
+    def _flow_in_use(self, key: FlowKey) -> bool:
+        return self.engine.has_flow(*key)
 
     def _mtu_of(self, address: bytes) -> int:
         return self._mtus.get(address, 1500)

@@ -541,6 +541,16 @@ cdef class Engine:
         subflow.congestion = conn.congestion
         conn.subflows[index] = subflow
 
+    def has_flow(self, int version, bytes local, int local_port, bytes remote, int remote_port):
+        """Tell whether a subflow has these addresses and ports."""
+        cdef flow_key_t key
+        cdef uint8_t[16] here
+        cdef uint8_t[16] there
+        copy_address(here, local)
+        copy_address(there, remote)
+        flow_key(&key, version, here, local_port, there, remote_port)
+        return table_find(&self.table, &key) != NULL
+
     def open_subflow(self, long handle, effect, object now_ns):
         """Add a joined subflow (an `actions.SubflowReady`); return its path index.
 

@@ -114,6 +114,11 @@ class ControlServer:
         if client is not None:
             self._serve(client)
 
+    @property
+    def has_subscribers(self) -> bool:
+        """Whether anybody would read an event."""
+        return any(client.subscribed for client in self._clients.values())
+
     def publish(self, event: Mapping[str, Any]) -> None:
         """Send the event to all who subscribed; who has too much unread already loses it and is told so."""
         subscribers = [client for client in self._clients.values() if client.subscribed]

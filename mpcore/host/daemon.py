@@ -8,7 +8,6 @@ gone before it closes, because the kernel drops what waits in a queue that close
 import logging
 import random
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 
 from mpcore.config import Config
@@ -19,7 +18,8 @@ from mpcore.host.lock import NamespaceLock
 from mpcore.host.netlink import AddressMonitor
 from mpcore.host.nfqueue import NetlinkQueue, PacketQueue
 from mpcore.host.pump import now_ns
-from mpcore.host.routing import SourceRouting, leaves_by
+from mpcore.host.reachability import Reachability
+from mpcore.host.routing import SourceRouting
 from mpcore.host.rtnetlink import RouteSocket
 from mpcore.host.rules import Rules
 from mpcore.host.signals import StopSignals
@@ -54,9 +54,8 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     monitor = AddressMonitor(exclude_interfaces=config.mptcp.exclude_interfaces)
     stack.callback(monitor.close)
     kernel = stack.enter_context(RouteSocket())
-    endpoint = Endpoint(
-        config, rng=random.SystemRandom(), now_ns=now_ns(), reachable=_route_check(kernel, monitor)
-    )
+    reachable = Reachability(kernel, monitor, now_ns)
+    endpoint = Endpoint(config, rng=random.SystemRandom(), now_ns=now_ns(), reachable=reachable)
     rules = Rules(config)
     holder: list[Driver] = []
     stack.callback(NamespaceLock().close)
@@ -69,22 +68,12 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     if routing is not None:
         routing.clean_leftovers()
         stack.callback(routing.remove)
-    driver = Driver(config, endpoint, queue, monitor, routing, control)
+    driver = Driver(config, endpoint, queue, monitor, routing, control, on_change=reachable.forget)
     holder.append(driver)
     stack.callback(driver.close)
     stack.callback(rules.remove)
     rules.install()
     return driver
-
-
-def _route_check(kernel: RouteSocket, monitor: AddressMonitor) -> Callable[[bytes, bytes], bool]:
-    """Return what tells the endpoint whether an address leads to a peer by its own interface."""
-
-    def reachable(local: bytes, remote: bytes) -> bool:
-        interfaces = {each.address: each.interface for each in monitor.addresses()}
-        return local in interfaces and leaves_by(kernel, local, remote, interfaces[local])
-
-    return reachable
 
 
 def open_queue(config: Config) -> PacketQueue:

@@ -40,6 +40,7 @@ class Driver:
         monitor: what knows the addresses
         routing: what makes packets leave by the interface of their source; None when the administrator does
         control: the control socket
+        on_change: called when addresses have changed, before the endpoint hears of it
     """
 
     def __init__(
@@ -50,12 +51,14 @@ class Driver:
         monitor: AddressMonitor,
         routing: SourceRouting | None,
         control: ControlServer,
+        on_change: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._endpoint = endpoint
         self._monitor = monitor
         self._routing = routing
         self._control = control
+        self._on_change = on_change
         self._adopted = AdoptedAddresses()
         self._adopted.clean_leftovers()
         self._pump = Pump(endpoint, queue, self._open_sender)
@@ -120,7 +123,8 @@ class Driver:
 
     def _publish(self) -> None:
         while (event := self._endpoint.poll_event()) is not None:
-            self._control.publish(to_dict(event))
+            if self._control.has_subscribers:
+                self._control.publish(to_dict(event))
             if self._adopted and isinstance(event, ConnectionClosed):
                 self._adopt()
 
@@ -128,7 +132,9 @@ class Driver:
 
     def _on_addresses(self) -> None:
         """A path that goes must be left at once; one that comes needs its route before its first packet."""
-        for event in self._monitor.read_events():
+        events = self._monitor.read_events()
+        self._on_change()
+        for event in events:
             if isinstance(event, AddressRemoved):
                 self._endpoint.remove_local_address(event.address.address, now_ns())
             elif isinstance(event, AddressAdded):
