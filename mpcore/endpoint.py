@@ -386,6 +386,8 @@ class Endpoint:
         ended = connection.remove_path(path_index)
         word = CLOSE_WORDS[reason] if reason < len(CLOSE_WORDS) else "unknown"
         self._events.append(SubflowClosed(connection.token, *ended, reason=word))
+        if self.engine.is_over(connection.handle):
+            return
         failed = reason in (CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX)
         effects = connection.control.handle_subflow_closed(path_index, now_ns, failed=failed)
         self._apply(connection, effects, now_ns)

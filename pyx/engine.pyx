@@ -617,6 +617,11 @@ cdef class Engine:
         if conn != NULL and 0 <= index < SUBFLOW_MAX and is_live(conn.subflows[index]):
             subflow_close(self.plane, conn, conn.subflows[index], CLOSE_REMOVED)
 
+    def is_over(self, long handle):
+        """Tell whether both streams have ended and are acknowledged: no path is needed any more."""
+        cdef conn_t *conn = self.find(handle)
+        return conn == NULL or conn.gone or (conn.fin_acked and conn.rx_fin_acked)
+
     def tell_host(self, long handle):
         """Give the host's socket again what it may have missed: data it did not acknowledge, and its ACK."""
         cdef conn_t *conn = self.find(handle)

@@ -102,27 +102,20 @@ class PathManager:
 
 
 def missing_pairs(view: ConnectionView) -> Iterator[tuple[LocalAddress, RemoteAddress]]:
-    """Yield pairs of one family that no subflow uses (RFC 8684 §3.2: no duplicate subflows on a path)."""
+    """Yield pairs of one family that no subflow uses (RFC 8684 §3.2: no duplicate subflows on a path).
+
+    An interface takes part in the first subflow's family where it can: the other family would only be the same path
+    once more, and the host's super-packets cannot cross to it.
+    """
+    taken = {(each.local, each.remote) for each in view.subflows}
+    family = next((len(each.address) for each in view.remote_addresses if each.address_id == 0), 0)
+    served = {each.interface for each in view.local_addresses if len(each.address) == family}
     for local in view.local_addresses:
-        if _is_second_family(view, local):
+        if family and len(local.address) != family and local.interface in served:
             continue
         for remote in view.remote_addresses:
-            if len(local.address) == len(remote.address) and not view.joined(local.address, remote.address):
+            if len(local.address) == len(remote.address) and (local.address, remote.address) not in taken:
                 yield local, remote
-
-
-def _is_second_family(view: ConnectionView, local: LocalAddress) -> bool:
-    """Tell whether the interface takes part already with an address of the first subflow's family.
-
-    The other family would only be the same path once more, and the host's super-packets cannot cross to it.
-    """
-    first = next((each for each in view.remote_addresses if each.address_id == 0), None)
-    if first is None or len(local.address) == len(first.address):
-        return False
-    return any(
-        each.interface == local.interface and len(each.address) == len(first.address)
-        for each in view.local_addresses
-    )
 
 
 def open_pair(local: LocalAddress, remote: RemoteAddress, backup: bool | None = None) -> OpenSubflow:
