@@ -239,6 +239,19 @@ cdef class ReorderQueue:
         """Remove what is contiguous from `next_seq` on, and what is older; return the new next number."""
         return reorder_advance(self.queue, next_seq)
 
+    def receive(self, uint64_t next_seq, uint64_t start, uint64_t end, int subflow=0):
+        """Take [start, end) as a receiver does that expects `next_seq`; return what it expects afterwards.
+
+        Data in order passes the queue and drains it, old data is dropped. CapacityError when it is refused.
+        """
+        cdef span_t gaps[REORDER_GAPS]
+        if before(next_seq, start):
+            if reorder_insert(self.queue, start, end, subflow, gaps) < 0:
+                _raise_full()
+        elif before(next_seq, end):
+            return reorder_advance(self.queue, end)
+        return next_seq
+
     def insert_many(self, starts, ends, subflows):
         """Insert segments of three arrays (uint64, uint64, uint8); return how many bytes were new.
 

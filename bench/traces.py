@@ -1,0 +1,116 @@
+"""Arrivals of segments at a connection: from a model of a receiver, from the simulator, and recorded.
+
+A trace is in order of arrival at the connection level: what counts for a reordering queue is which subflow
+brings which range of data sequence numbers, and when.
+"""
+
+import random
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mpcore.analysis.capture import Capture
+from mpcore.analysis.inspection import inspect
+from mpcore.analysis.model import MISSED
+from mpcore.config import Config
+from mpcore.endpoint import Endpoint
+from mpcore.sim import LinkPlan, LinkSettings, run_transfer
+
+RECORDED = Path(__file__).parent / "traces"
+SEGMENT_BYTES = 1400
+STALLS = 0.002  # share of bursts
+
+
+@dataclass(frozen=True)
+class Trace:
+    """Segments [starts, ends) with the subflow that brought each; `first` is the number expected before."""
+
+    first: int
+    starts: npt.NDArray[np.uint64]
+    ends: npt.NDArray[np.uint64]
+    subflows: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def rows(self) -> list[tuple[int, int, int]]:
+        """Return the segments as Python integers."""
+        return list(zip(self.starts.tolist(), self.ends.tolist(), self.subflows.tolist(), strict=True))
+
+    def ordered(self) -> "Trace":
+        """Return the same segments in the order of their data."""
+        order = np.argsort(self.starts - np.uint64(self.first), kind="stable")
+        return Trace(self.first, self.starts[order], self.ends[order], self.subflows[order])
+
+
+@cache
+def modelled(subflows: int, burst: int, segments: int = 16384) -> Trace:
+    """Return the arrivals that a scheduler's bursts make.
+
+    It hands bursts of consecutive segments to subflows at random; each subflow keeps its order, has a delay of
+    its own, and now and then stalls as it does while it repairs a loss. The numbers wrap in the middle.
+    """
+    rng = random.Random(subflows * 1000 + burst)
+    first = 2**64 - segments * SEGMENT_BYTES // 2
+    delay = [rng.uniform(0, 2 * subflows) for _ in range(subflows)]
+    ready = [0.0] * subflows
+    arrivals: list[tuple[float, int, int]] = []
+    for number in range(segments // burst):
+        subflow = rng.randrange(subflows)
+        stall = 10 * subflows if rng.random() < STALLS else 0
+        ready[subflow] = max(ready[subflow], number + delay[subflow] + rng.random() + stall)
+        arrivals.append((ready[subflow], number, subflow))
+    arrivals.sort()
+    order = [(number * burst + i, subflow) for _, number, subflow in arrivals for i in range(burst)]
+    starts = np.array([(first + index * SEGMENT_BYTES) % 2**64 for index, _ in order], dtype=np.uint64)
+    return Trace(
+        first,
+        starts,
+        starts + np.uint64(SEGMENT_BYTES),
+        np.array([subflow for _, subflow in order], dtype=np.uint8),
+    )
+
+
+@cache
+def simulated(links: int = 4) -> Trace:
+    """Return what a server receives in the simulator over links of different delay that lose."""
+    plans = [
+        LinkPlan(settings=LinkSettings(rate_bps=20_000_000, delay_ns=(5 + 15 * i) * 1_000_000, loss=0.002))
+        for i in range(links)
+    ]
+
+    def endpoint(rng: random.Random, now_ns: int) -> Endpoint:
+        return Endpoint(Config(), rng=rng, now_ns=now_ns)
+
+    result = run_transfer(
+        plans, up_bytes=1_500_000, client_endpoint=endpoint, server_endpoint=endpoint, seed=7
+    )
+    assert result.ok
+    with tempfile.NamedTemporaryFile() as file:
+        file.write(result.network.trace.pcap("receive"))
+        file.flush()
+        return captured(file.name)
+
+
+def captured(path: str | Path) -> Trace:
+    """Return the arrivals of a capture's largest direction; what a subflow sent again is not in it."""
+    with Capture(path) as capture:
+        inspection = inspect(capture)
+    directions = [way for connection in inspection.tracker.connections for way in connection.directions]
+    most = max(directions, key=lambda way: way.pieces)
+    subflows = np.array(most.subflows, dtype=np.uint8)
+    seen = subflows != MISSED
+    starts, ends = (np.array(column, dtype=np.int64)[seen] for column in (most.starts, most.ends))
+    low = int(starts.min())
+    return Trace(0, (starts - low).astype(np.uint64), (ends - low).astype(np.uint64), subflows[seen])
+
+
+def recorded(name: str) -> Trace:
+    """Return a trace of the folder `traces`, made by `record_trace.py`."""
+    columns = np.load(RECORDED / f"{name}.npz")
+    starts = columns["starts"].astype(np.uint64)
+    return Trace(0, starts, starts + columns["sizes"], columns["subflows"])
