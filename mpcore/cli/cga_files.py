@@ -1,8 +1,10 @@
 """What `mpcore cga` and `mpcore hba` share: arguments, files, and the search with its progress."""
 
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -175,12 +177,23 @@ def searching(sec: int, jobs: int | None) -> Iterator["FindModifier"]:
         if jobs == 1:
             yield partial(find_modifier, progress=progress)
         else:
-            # Interruption is this process's business; the others end with the pool.
-            quiet = (signal.SIGINT, signal.SIG_IGN)
-            with ProcessPoolExecutor(jobs, initializer=signal.signal, initargs=quiet) as pool:
+            with ProcessPoolExecutor(jobs, initializer=_begin_worker) as pool:
                 yield partial(find_modifier, progress=progress, mapper=partial(spread, pool, 2 * jobs))
     finally:
         progress.close()
+
+
+def _begin_worker() -> None:
+    """Leave interruption to the process that searches, and end with it however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def spread(

@@ -1,7 +1,9 @@
 """`mpcore cga`: make, verify and show, their files, and what is said when they cannot."""
 
 import json
+import signal
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -17,6 +19,7 @@ from mpcore.cli.cga_files import Progress, searching, spread
 from mpcore.cli.main import run
 from mpcore.shim6.cga import find_modifier, hash2, verify_cga
 from mpcore.shim6.cga_parameters import emit_parameters, parse_parameters
+from tests.helpers.sources import ROOT
 from tests.shim6.test_cga import RFC_KEY, RFC_PARAMETERS
 
 PREFIX = "2001:db8:1::/64"
@@ -214,3 +217,27 @@ def test_progress_is_a_line_now_and_then(monkeypatch: pytest.MonkeyPatch, capsys
     lines = capsys.readouterr().err.splitlines()
     assert len(lines) == 2
     assert lines[0] == "searching: 10.0 million hashes, about 0.1 million are usual, 1.00 million a second"
+
+
+SEARCH = """
+import sys
+from mpcore.cli import cga_files, main
+cga_files._LOG_PERIOD_S = 0
+sys.exit(main.run(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_search_that_is_killed_leaves_no_process(place: Path, number: int) -> None:
+    """The workers hold standard error open: it ends when the last of them has ended."""
+    file = place / "host.hba"
+    arguments = ["hba", "make", "--prefix", PREFIX, "--sec", "2", "--jobs", "2", "--output", str(file)]
+    with subprocess.Popen(
+        [sys.executable, "-c", SEARCH, *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
+    ) as search:
+        assert search.stderr is not None
+        assert "searching" in search.stderr.readline()
+        search.send_signal(number)
+        search.stderr.read()
+        assert search.wait() == -number
+    assert not file.exists()
