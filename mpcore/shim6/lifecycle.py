@@ -7,7 +7,7 @@ from mpcore.shim6.events import ContextFailed, ContextRemoved
 from mpcore.shim6.locators import LocalLocators, Pair, PeerLocators
 from mpcore.shim6.reap import Reap
 from mpcore.shim6.shared import Shared, TimerKind
-from mpcore.shim6.states import HELD, ContextState
+from mpcore.shim6.states import HALF_OPEN, HELD, ContextState
 
 _PER_CONTEXT = tuple(
     kind for kind in TimerKind if kind not in (TimerKind.EXPLORATION, TimerKind.PROBES, TimerKind.UPDATES)
@@ -97,10 +97,11 @@ class Lifecycle:
 
     def handle_teardown(self, context: Context, now_ns: int) -> None:
         """Discard a context that has been quiet for long and that no socket may use (RFC 5533 §9)."""
-        quiet_ns = now_ns - context.active_ns
         if context.state in HELD:
             return
-        if quiet_ns < self._shared.settings.quiescence_ns:
+        if context.state in HALF_OPEN:
+            context.active_ns = now_ns  # its exchange has an end of its own
+        if now_ns - context.active_ns < self._shared.settings.quiescence_ns:
             self._arm_teardown(context)
         elif self._shared.in_use(context):
             context.active_ns = now_ns

@@ -394,15 +394,15 @@ class Shim6Manager:
 
     def _addresses_changed(self, address: bytes, now_ns: int) -> None:
         usable = self._shared.addresses.usable(address)
+        for group in self._reap.explorer.groups():
+            if address in group.key[0]:
+                self._reap.explorer.rearrange(group, now_ns)
         for context in self._shared.contexts:
             if address not in context.local:
                 continue
             if not usable and context.pair.local == address:
                 self._reap.suspect(context, Cause.LOCAL_FAILURE, now_ns)
             self._updater.refresh(context, now_ns)
-        for group in self._reap.explorer.groups():
-            if address in group.key[0]:
-                self._reap.explorer.rearrange(group, now_ns)
 
 
 _INPUTS = {
