@@ -13,6 +13,7 @@ import random
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 
 from mpcore.lab.sockets import listen_socket, open_socket
@@ -120,14 +121,18 @@ class _Check:
         return self._intact and self._buffer[: self._fill] == next(self._expected)[: self._fill]
 
 
-def _connection(options: argparse.Namespace) -> socket.socket:
+@contextmanager
+def _connection(options: argparse.Namespace) -> Iterator[socket.socket]:
+    """Yield the connection; a listener listens on, for the kernel takes an MP_JOIN only where one does."""
     if options.role == "connect":
-        sock = open_socket(6 if ":" in options.address else 4, options.mptcp)
-        sock.connect((options.address, options.port))
-        return sock
+        with open_socket(6 if ":" in options.address else 4, options.mptcp) as sock:
+            sock.connect((options.address, options.port))
+            yield sock
+        return
     with listen_socket(options.address, options.port, options.mptcp) as listener:
         print("listening", listener.getsockname()[1], flush=True)
-        return listener.accept()[0]
+        with listener.accept()[0] as sock:
+            yield sock
 
 
 def main() -> None:

@@ -1,8 +1,8 @@
 """Carry packets from one descriptor to another late, rarely twice, not always, and in a rate.
 
 One thread, one heap of departures for both directions, no allocation and no Python while packets flow. To
-wake up costs far more than to move a packet, so after a round that moved some the next one waits for a tick: a
-packet is never early, and late by up to two ticks beside what the machine's other work adds.
+wake up costs far more than to move a packet, so after a round that moved some the next one waits for a tick:
+a packet is never early, and late by up to two ticks beside what the machine's other work adds.
 """
 
 import os
