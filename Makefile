@@ -21,7 +21,7 @@ STUBBED = $(subst /,.,$(basename $(shell find mpcore -name '*.pyi' | sort)))
 build: .venv/compiled-$(MODE)
 
 .venv/installed: pyproject.toml tools/setup.sh
-	tools/setup.sh
+	@tools/setup.sh
 	@touch $@
 
 # Set-up has compiled all modules already and says so by .venv/fresh.

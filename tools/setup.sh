@@ -62,6 +62,8 @@ python=$(find_python)
 .venv/bin/python -c 'import pip, sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || "$python" -m venv --clear .venv
 
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1
+echo "setup: Python packages into .venv"
 .venv/bin/python -m pip install -q "setuptools>=77" "Cython>=3.1,<4" wheel </dev/null
+echo "setup: compiling mpcore (a minute or two; the log is build/cython.log)"
 tools/build.sh .venv/bin/python -m pip install -v --no-build-isolation --editable ".[test,lint]" </dev/null
 touch .venv/fresh # everything is compiled, in place

@@ -1,8 +1,9 @@
 """Addresses that outlive their interface: a socket of the host goes on only while its own address is local.
 
-The first subflow's address is the socket's. When that address is taken from its interface, or the interface's loss
-takes it away, the daemon gives it to `lo` for as long as a connection needs it; the kernel then keeps the socket's
-packets coming, and other subflows carry the data (RFC 8684 §3.4.2: the connection does not depend on an address).
+The first subflow's address is the socket's. When that address is taken from its interface, or the interface's
+loss takes it away, the daemon gives it to `lo` for as long as a connection needs it; the kernel then keeps
+the socket's packets coming, and other subflows carry the data (RFC 8684 §3.4.2: the connection does not
+depend on an address).
 """
 
 import errno

@@ -1,10 +1,10 @@
 """Source-address routing: what leaves with an address leaves through that address's interface.
 
 Each address gets a table with the main table's routes of its interface and a rule `from ADDRESS lookup
-TABLE`. A second rule behind all others is its refuge: when no route is left, because the interface went, it names
-another interface, so that the packets of sockets with that address still come to the queue, where they are sent on
-by other subflows; nothing leaves by it unchanged. All of them carry a protocol number of our own, by which leftovers
-of a killed daemon are known.
+TABLE`. A second rule behind all others is its refuge: when no route is left, because the interface went, it
+names another interface, so that the packets of sockets with that address still come to the queue, where they
+are sent on by other subflows; nothing leaves by it unchanged. All of them carry a protocol number of our own,
+by which leftovers of a killed daemon are known.
 """
 
 import errno

@@ -11,7 +11,8 @@ cdef enum:
 
 
 # `segment` is known to have arrived; `tcp` is the segment that told so.
-cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t *segment, const tcp_t *tcp) noexcept nogil
+cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t *segment,
+                             const tcp_t *tcp) noexcept nogil
 # `segment`, in flight until now, is presumed lost.
 cdef void recovery_mark_lost(subflow_t *subflow, segment_t *segment) noexcept nogil
 # RACK's judgement on every segment in flight.
@@ -28,9 +29,11 @@ cdef void recovery_leave(subflow_t *subflow) noexcept nogil
 cdef void recovery_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil
 # A segment was sent again; `stamp` is its TSval.
 cdef void recovery_resent(subflow_t *subflow, uint32_t stamp) noexcept nogil
-# The ACK of `tcp` moved snd_una to `ack`: 1 when its time stamp shows that nothing was lost, which has been taken back.
+# The ACK of `tcp` moved snd_una to `ack`: 1 when its time stamp shows that nothing was lost, which has been
+# taken back.
 cdef int recovery_spurious(plane_t *plane, subflow_t *subflow, uint64_t ack, const tcp_t *tcp) noexcept nogil
 # The ACK brought a D-SACK for [start, end).
 cdef void recovery_duplicate(plane_t *plane, subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil
-# Outcome of a tail loss probe, told by the ACK number and whether the ACK brought a D-SACK or is a bare duplicate.
+# Outcome of a tail loss probe, told by the ACK number and whether the ACK brought a D-SACK or is a bare
+# duplicate.
 cdef void recovery_probe_acked(subflow_t *subflow, uint64_t ack, int dsack, int duplicate) noexcept nogil

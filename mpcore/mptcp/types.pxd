@@ -179,7 +179,7 @@ cdef struct subflow_t:         # owner: conn_t
     int64_t min_rtt_ns
     int64_t rto_ns
     uint8_t backoff            # timeouts in a row
-    uint8_t rto_shift          # doublings of the timer until the next round trip is measured (Karn, RFC 6298 §5)
+    uint8_t rto_shift          # doublings of the timer until a round trip is measured (Karn, RFC 6298 §5)
     uint8_t probed             # a tail loss probe is out
     uint8_t suspect            # no answer since a timeout: last choice for new data
     int64_t rack_ns            # send time of the latest sent segment known delivered (RFC 8985 §6.2)
@@ -187,10 +187,10 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t rack_end
     uint64_t delivered_max     # highest offset delivered
     uint8_t reordered          # reordering was seen on this path
-    uint8_t reo_mult           # quarters of the least round trip that RACK waits, grown by D-SACKs (RFC 8985 §6.2)
+    uint8_t reo_mult           # quarters of the least round trip that RACK waits (RFC 8985 §6.2)
     uint8_t reo_persist        # recoveries for which it stays grown
     uint64_t dsack_round       # D-SACKs count once until this is acknowledged
-    uint64_t probe_end         # resent tail: its loss shows when more than this is acknowledged, 0 none (RFC 8985 §7.4)
+    uint64_t probe_end         # resent tail: lost when more than this is acknowledged, 0 none (RFC 8985 §7.4)
     uint8_t undo               # what follows is valid: the last reduction can be taken back
     uint8_t undo_stamped       # 1: undo_ts is valid; 2: it was judged and no longer counts
     uint32_t undo_ts           # TSval of the first segment resent for it (RFC 3522)
@@ -218,7 +218,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t fin_sent
     uint8_t dss_seen           # an MPTCP option arrived after the handshake
     uint8_t ack_now            # owes the peer an ACK
-    span_t dup                 # what arrived twice and the next ACK shows as D-SACK (RFC 2883); start == end: nothing
+    span_t dup                 # arrived twice, for the next ACK's D-SACK (RFC 2883); empty: none
     uint8_t unmapped           # segments refused for want of a mapping
     uint32_t challenge_count   # RFC 5961 §7 budget used in this second
     int64_t challenge_ns

@@ -1,4 +1,4 @@
-"""Congestion control: Reno (RFC 5681), the Linked Increases Algorithm (RFC 6356), CUBIC (RFC 9438), HyStart++ (RFC 9406)."""
+"""Congestion: Reno (RFC 5681), Linked Increases (RFC 6356), CUBIC (RFC 9438), HyStart++ (RFC 9406)."""
 
 from libc.math cimport cbrt
 from libc.stdint cimport int64_t, uint64_t

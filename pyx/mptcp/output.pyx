@@ -299,7 +299,7 @@ cdef uint8_t *add_block(const subflow_t *subflow, uint8_t *p, const span_t *span
 
 
 cdef void add_sack(subflow_t *subflow, frame_t *frame) noexcept nogil:
-    """What came twice (RFC 2883 §4), then the range that grew last and its neighbours, as room allows (RFC 2018 §4)."""
+    """What came twice (RFC 2883 §4), then the range that grew last and its neighbours (RFC 2018 §4)."""
     cdef uint8_t *option = &frame.options[frame.options_size]
     cdef uint8_t *p = option + 2
     cdef uint32_t room = (TCP_OPTIONS_MAX - frame.options_size - 2) // 8

@@ -1,8 +1,8 @@
 """Loss detection and recovery.
 
-RACK-TLP (RFC 8985) judges by time what is lost, PRR (RFC 6937) how fast to resend. A reduction that turns out to have had no
-cause is taken back: by the time stamp of the first ACK after it (RFC 3522), or when every segment resent arrived twice
-(RFC 2883, RFC 3708).
+RACK-TLP (RFC 8985) judges by time what is lost, PRR (RFC 6937) how fast to resend. A reduction that turns out
+to have had no cause is taken back: by the time stamp of the first ACK after it (RFC 3522), or when every
+segment resent arrived twice (RFC 2883, RFC 3708).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
@@ -32,14 +32,15 @@ cdef enum:
 # --- RACK
 
 cdef int of_first_copy(const subflow_t *subflow, const segment_t *segment, const tcp_t *tcp) noexcept nogil:
-    """True when an ACK of a segment sent twice was made before the second copy left (RFC 8985 §6.2 step 2)."""
+    """True when the ACK of a segment sent twice is from before the second copy (RFC 8985 §6.2 step 2)."""
     if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps:
         return 0
     return <int32_t>(tcp.ts_ecr - sender_stamp(subflow, segment.sent_ns)) < 0
 
 
-cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t *segment, const tcp_t *tcp) noexcept nogil:
-    """RFC 8985 §6.2 steps 1 to 3: the latest sent segment that is known delivered, and whether order was kept."""
+cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t *segment,
+                             const tcp_t *tcp) noexcept nogil:
+    """RFC 8985 §6.2 steps 1 to 3: the latest segment known to be delivered; whether order was kept."""
     cdef int64_t rtt = plane.now_ns - segment.sent_ns
     cdef uint64_t end = segment_end(segment)
     cdef uint64_t before = subflow.delivered_max

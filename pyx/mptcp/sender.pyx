@@ -161,10 +161,11 @@ cdef int64_t timeout_ns(const subflow_t *subflow) noexcept nogil:
 
 
 cdef void arm_probe(plane_t *plane, subflow_t *subflow) noexcept nogil:
-    """RFC 8985 §7.2: two round trips after the last transmission, and time for a delayed ACK of a single segment."""
+    """RFC 8985 §7.2: two round trips after the last transmission, for one segment a delayed ACK too."""
     cdef int64_t probe = 2 * subflow.srtt_ns + 2 * <int64_t>MS
     subflow.probe_at_ns = NEVER
-    if subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed or subflow.backoff:
+    if (subflow.srtt_ns == 0 or subflow.recovering or subflow.sacked_count or subflow.probed
+            or subflow.backoff):
         return
     if not subflow.sack or subflow.seg_count == 0:
         return
@@ -240,7 +241,8 @@ cdef int64_t echoed_rtt(const plane_t *plane, const subflow_t *subflow, const tc
     return age * <int64_t>MS if age > 0 else -1
 
 
-cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack, const tcp_t *tcp) noexcept nogil:
+cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack,
+                             const tcp_t *tcp) noexcept nogil:
     """Drop segments before `ack`; return bytes delivered that were not SACKed before."""
     cdef segment_t *segment
     cdef uint64_t delivered = 0
@@ -367,7 +369,7 @@ cdef uint64_t start_of(const subflow_t *subflow, uint64_t offset) noexcept nogil
 
 
 cdef int judge_sack(plane_t *plane, subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
-    """Count blocks that make no sense; True when the first one is a D-SACK (RFC 2883 §4), which is passed on."""
+    """Count blocks without sense; True when the first is a D-SACK (RFC 2883 §4), which is passed on."""
     cdef uint64_t start, end, outer_start, outer_end
     cdef int inside
     cdef int i
@@ -426,7 +428,8 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
     if not subflow.recovering and subflow.lost_count > lost_before:
         recovery_enter(subflow, flight)
     if subflow.recovering == 1:
-        # without SACK a duplicate ACK tells of one segment (RFC 6937 §3), an advance of the next hole (RFC 6582 §3.2)
+        # without SACK a duplicate ACK tells of one segment (RFC 6937 §3), an advance of the next hole
+        # (RFC 6582 §3.2)
         recovery_reduce(subflow, subflow.mss if duplicate and not subflow.sack else delivered,
                         advanced and not subflow.sack)
     elif delivered and advanced and not left:

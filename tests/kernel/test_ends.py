@@ -69,9 +69,7 @@ def test_one_half_may_end_long_before_the_other(
 
 @roles
 @closers
-def test_data_right_before_close_arrives(
-    hosts: Lab, daemon: Daemon, to_a: bool, client_first: bool
-) -> None:
+def test_data_right_before_close_arrives(hosts: Lab, daemon: Daemon, to_a: bool, client_first: bool) -> None:
     with connect(hosts, **kernel_peer(to_a)) as pair:
         first, second = ends(pair, client_first)
         greet(pair)
@@ -118,9 +116,7 @@ def test_a_fastclose_of_the_kernel_reaches_the_program_as_reset(
 
 
 @closers
-def test_a_reset_between_two_daemons(
-    hosts: Lab, daemon: Daemon, peer: Daemon, client_first: bool
-) -> None:
+def test_a_reset_between_two_daemons(hosts: Lab, daemon: Daemon, peer: Daemon, client_first: bool) -> None:
     """RFC 8684 §3.5."""
     with connect(hosts) as pair:
         first, second = ends(pair, client_first)
@@ -132,7 +128,9 @@ def test_a_reset_between_two_daemons(
 
 
 @closers
-def test_unread_data_at_close_is_a_reset(hosts: Lab, daemon: Daemon, peer: Daemon, client_first: bool) -> None:
+def test_unread_data_at_close_is_a_reset(
+    hosts: Lab, daemon: Daemon, peer: Daemon, client_first: bool
+) -> None:
     """RFC 9293 §3.10.4: who closes with data unread tells the sender that it was lost."""
     with connect(hosts) as pair:
         first, second = ends(pair, client_first)

@@ -1,4 +1,4 @@
-"""A path goes in the middle of a transfer: silently, with its link, or with its address. Every byte arrives."""
+"""A path goes in the middle of a transfer: silently, with its link, with its address. Every byte arrives."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor

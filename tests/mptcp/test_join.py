@@ -13,8 +13,8 @@ from mpcore.config import ExcludeRule, LimitsConfig, MptcpConfig
 from mpcore.counters import Counter
 from mpcore.errors import CapacityError
 from mpcore.mptcp import keys
-from mpcore.store.deadlines import Deadlines
 from mpcore.mptcp.join import RETRANSMISSIONS, JoinContext, JoinEffect, Joins
+from mpcore.store.deadlines import Deadlines
 from mpcore.wire.values import (
     MaxSegmentSize,
     MpCapable,

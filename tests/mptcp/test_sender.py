@@ -214,7 +214,7 @@ def test_a_block_that_ends_inside_a_segment_counts_whole_segments() -> None:
 
 
 def test_a_receiver_may_drop_what_it_has_sacked() -> None:
-    """RFC 2018 §8: after a timeout, when the oldest missing segment is a SACKed one, nothing counts as SACKed."""
+    """RFC 2018 §8: after a timeout, when the oldest missing segment was SACKed, nothing counts as SACKed."""
     plane = Plane()
     first = warm(plane)
     in_flight(plane, 4)

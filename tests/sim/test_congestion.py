@@ -1,4 +1,4 @@
-"""Congestion controls over emulated links: full links, coupling, growth after a loss (RFC 6356, 9438, 9406)."""
+"""Congestion controls over emulated links: use, coupling, growth after a loss (RFC 6356, 9438, 9406)."""
 
 from __future__ import annotations
 
