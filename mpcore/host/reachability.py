@@ -42,5 +42,7 @@ class Reachability:
         self._answers.clear()
 
     def _ask(self, local: bytes, remote: bytes) -> bool:
-        interface = next((each.interface for each in self._monitor.addresses() if each.address == local), None)
-        return interface is not None and leaves_by(self._kernel, local, remote, interface)
+        for each in self._monitor.addresses():
+            if each.address == local:
+                return leaves_by(self._kernel, local, remote, each.interface)
+        return False
