@@ -51,8 +51,8 @@ class Trace:
 def modelled(subflows: int, burst: int, segments: int = 16384) -> Trace:
     """Return the arrivals that a scheduler's bursts make.
 
-    It hands bursts of consecutive segments to subflows at random; each subflow keeps its order, has a delay of
-    its own, and now and then stalls as it does while it repairs a loss. The numbers wrap in the middle.
+    It hands bursts of consecutive segments to subflows at random; each subflow keeps its order, has a delay
+    of its own, and now and then stalls as it does while it repairs a loss. The numbers wrap in the middle.
     """
     rng = random.Random(subflows * 1000 + burst)
     first = 2**64 - segments * SEGMENT_BYTES // 2

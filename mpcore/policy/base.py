@@ -104,7 +104,7 @@ class PathManager:
 def missing_pairs(view: ConnectionView) -> Iterator[tuple[LocalAddress, RemoteAddress]]:
     """Yield pairs of one family that no subflow uses (RFC 8684 §3.2: no duplicate subflows on a path).
 
-    An interface takes part in the first subflow's family where it can: the other family would only be the same
+    An interface takes part in the first subflow's family where it can: the other one would only be the same
     path once more, and the host's super-packets cannot cross to it.
     """
     taken = {(each.local, each.remote) for each in view.subflows}
