@@ -2,6 +2,8 @@
 
 import subprocess
 import sys
+from itertools import islice
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -11,12 +13,17 @@ pytest.importorskip("scapy.layers.inet6", reason="Scapy is not installed")
 
 from scapy.layers.inet import ICMP, IP, TCP, TCPerror
 from scapy.layers.inet6 import IPv6
+from scapy.layers.l2 import CookedLinux, Ether
 from scapy.packet import Packet, Raw
 
 import mpcore
+from mpcore.analysis import Capture
 from mpcore.scapy import MPTCPDSS, MPTCPMalformed, MPTCPOption, Shim6, Shim6Error, mptcp_options
 from mpcore.wire.values import Dss, MptcpOption, Segment, emit_segment
 from tests.vectors.mptcp_options import CANONICAL, MALFORMED, RESERVED
+from tests.vectors.record import FOLDER
+
+FRAMES_OF_EACH = 120
 
 Vector = tuple[str, str, MptcpOption]
 
@@ -77,6 +84,22 @@ def test_a_quoted_segment_has_options_too() -> None:
     packet = IP(bytes(IP() / ICMP(type=3, code=4) / quoted))
     (option,) = [value for _, value in packet[TCPerror].options if isinstance(value, MPTCPOption)]
     assert option.dataAck == 1
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+def test_recorded_packets_are_built_back(path: Path) -> None:
+    """Real packets of the kernel and of mpcore, every option of theirs from its fields."""
+    found = 0
+    with Capture(path) as capture:
+        for frame in islice(capture, FRAMES_OF_EACH):
+            packet = (Ether if frame.link_type == 1 else CookedLinux)(frame.data)
+            for option in mptcp_options(packet):
+                assert not isinstance(option, MPTCPMalformed)
+                option.clear_cache()
+                found += 1
+            packet.clear_cache()
+            assert bytes(packet) == frame.data
+    assert found
 
 
 def test_a_packet_without_tcp_has_no_options() -> None:
