@@ -19,11 +19,31 @@ from scapy.packet import Packet, Raw
 import mpcore
 from mpcore.analysis import Capture
 from mpcore.scapy import MPTCPDSS, MPTCPMalformed, MPTCPOption, Shim6, Shim6Error, mptcp_options
+from mpcore.wire import shim6
 from mpcore.wire.values import Dss, MptcpOption, Segment, emit_segment
 from tests.vectors.mptcp_options import CANONICAL, MALFORMED, RESERVED
 from tests.vectors.record import FOLDER
 
 FRAMES_OF_EACH = 120
+ONE, OTHER = bytes(15) + b"\1", bytes(15) + b"\2"
+LOCATORS = shim6.LocatorList(9, (shim6.Locator(ONE, 1), shim6.Locator(OTHER, 2)))
+PREFERENCES = shim6.LocatorPreferences(9, (shim6.Preference(1, 2, 3), shim6.Preference()))
+IDENTITY = (shim6.UlidPair(ONE, OTHER), shim6.ForkedInstance(4))
+VALIDATOR = (shim6.ResponderValidator(b"opaque"),)
+SIGNED = (LOCATORS, PREFERENCES, shim6.CgaParameterData(bytes(40)), shim6.CgaSignature(b"s" * 9))
+SHIM6_MESSAGES = [
+    shim6.I1(1, 2, IDENTITY),
+    shim6.R1(1, 2, VALIDATOR),
+    shim6.I2(1, 2, 3, VALIDATOR + IDENTITY + SIGNED),
+    shim6.R2(1, 2, (LOCATORS, shim6.KeepaliveTimeout(10))),
+    shim6.R1bis(1, 2, VALIDATOR),
+    shim6.I2bis(1, 2, 3, 4, VALIDATOR + IDENTITY),
+    shim6.UpdateRequest(1, 2, SIGNED),
+    shim6.UpdateAck(1, 2),
+    shim6.Keepalive(1),
+    shim6.Probe(1, 2, (shim6.ProbeEntry(ONE, OTHER, 5, 6),), (shim6.ProbeEntry(OTHER, ONE, 7, 8),)),
+    shim6.ErrorMessage(1, 42, bytes([0x60]) + bytes(47)),
+]
 
 Vector = tuple[str, str, MptcpOption]
 
@@ -70,6 +90,18 @@ def test_any_bytes_are_shim6(kind: int, rest: bytes) -> None:
     assert isinstance(packet, (Raw, Shim6))
     # What pads a message is not kept beyond its 8 octets.
     assert rebuilt(packet)[: len(data)] == data
+
+
+@pytest.mark.parametrize("message", SHIM6_MESSAGES, ids=lambda message: type(message).__name__)
+def test_messages_of_the_codec_are_dissected_and_built_back(message: shim6.Message) -> None:
+    """RFC 5533 §5, RFC 5534 §5: the codec and the layer were written apart."""
+    data = shim6.emit_message(message)
+    packet = Shim6(data)
+    assert type(packet).__name__ == "Shim6" + type(message).__name__.removesuffix("Message")
+    assert rebuilt(packet) == data
+    packet.checksum = packet.len = None
+    assert bytes(packet) == data
+    assert not any(isinstance(option, Raw) for option in getattr(packet, "options", ()))
 
 
 def test_a_segment_of_the_codec_is_read() -> None:
