@@ -111,7 +111,7 @@ def test_a_fastclose_of_the_kernel_reaches_the_program_as_reset(
         with pytest.raises(ConnectionResetError):
             ours.recv(1)
     assert moved()["MPTcpExtMPFastcloseTx"] >= 1
-    assert daemon.moved()["MPTcpExtMPFastcloseRx"] == 1
+    assert daemon.moved()["MPTcpExtMPFastcloseRx"] >= 1  # one a subflow
     wait_for_nothing(daemon)
 
 
