@@ -141,9 +141,13 @@ cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t
                       const mptcp_t *options) noexcept nogil:
     """RFC 5961 §3.2: only the exact next number resets; MP_FASTCLOSE ends the connection (RFC 8684 §3.5)."""
     if seq != subflow.rcv_nxt:
-        count(plane, COUNTER_RESET_IGNORED)
         if seq > subflow.rcv_nxt and seq <= window_edge(conn, subflow):
+            if conn.fin_acked and conn.rx_fin_acked:
+                # both streams are whole: nothing can be lost, and who forgot the subflow answers no challenge
+                subflow_close(plane, conn, subflow, CLOSE_RESET)
+                return
             challenge(plane, subflow)
+        count(plane, COUNTER_RESET_IGNORED)
         return
     if options.seen >> MP_TCPRST & 1:
         count(plane, COUNTER_RST_RX)

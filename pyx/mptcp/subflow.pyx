@@ -43,7 +43,7 @@ cdef signed char[STATES][SF_INPUTS] TABLE = [
     [SF_ESTABLISHED, -1, -1, SF_CLOSED, SF_CLOSED, -1],
     [-1, SF_FIN_WAIT_1, -1, SF_CLOSE_WAIT, SF_CLOSED, -1],
     [-1, -1, SF_FIN_WAIT_2, SF_CLOSING, SF_CLOSED, -1],
-    [-1, -1, -1, SF_TIME_WAIT, SF_CLOSED, -1],
+    [-1, -1, -1, SF_TIME_WAIT, SF_CLOSED, SF_CLOSED],
     [-1, -1, SF_TIME_WAIT, -1, SF_CLOSED, -1],
     [-1, SF_LAST_ACK, -1, -1, SF_CLOSED, -1],
     [-1, -1, SF_CLOSED, -1, SF_CLOSED, -1],
@@ -65,6 +65,9 @@ cdef int subflow_step(plane_t *plane, subflow_t *subflow, int input) noexcept no
     subflow.state = <uint8_t>state
     if state == SF_TIME_WAIT:
         subflow.wait_ns = plane.now_ns + plane.time_wait_ns
+    elif state == SF_FIN_WAIT_2:
+        # a peer that is gone, or whose RST was lost, will never send its FIN
+        subflow.wait_ns = plane.now_ns + plane.close_timeout_ns
     return 1
 
 
