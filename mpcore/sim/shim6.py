@@ -14,12 +14,15 @@ from dataclasses import dataclass
 from mpcore.shim6.context import Context
 from mpcore.shim6.effects import InstallContext, Path, RemoveContext, SendMessage, UpdateContext
 from mpcore.shim6.events import Event
+from mpcore.shim6.heuristic import FlowKey
 from mpcore.shim6.identity import Identity
 from mpcore.shim6.manager import Shim6Manager
 from mpcore.shim6.settings import Shim6Settings
 from mpcore.sim import rng
 from mpcore.sim.clock import Clock, Timer
 from mpcore.sim.shim6_identity import ToyVerifier, toy_identities
+
+_TCP = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,7 @@ class Shim6Node:
         self.received: list[tuple[int, int]] = []  # (time, content)
         self.on_payload: Callable[[Packet], None] = lambda packet: None
         self.restarts = 0
+        self.flow_octets = 0  # size of a packet for the heuristic; 0: contexts come by wish only
         self.paths: dict[tuple[bytes, bytes], Path] = {}
         self.up = True
         self._cloud = cloud
@@ -180,6 +184,8 @@ class Shim6Node:
             )
         if path is not None:
             self.manager.note_activity(path.number, self.now_ns, None, self.now_ns)
+        else:
+            self._note_flow(local, peer, sent=True)
         self.drain()
 
     def receive(self, packet: Packet) -> None:
@@ -225,7 +231,14 @@ class Shim6Node:
         path = self.paths.get((packet.destination, packet.source))
         if path is not None:
             self.manager.note_activity(path.number, None, self.now_ns, self.now_ns)
+        else:
+            self._note_flow(packet.destination, packet.source, sent=False)
         self._deliver(packet, packet.destination, packet.source)
+
+    def _note_flow(self, local: bytes, peer: bytes, *, sent: bool) -> None:
+        if self.flow_octets:
+            key = FlowKey(local, peer, _TCP, 1, 1)
+            self.manager.note_flow(key, 1, self.flow_octets, sent=sent, now_ns=self.now_ns)
 
     def _deliver(self, packet: Packet, local: bytes, peer: bytes) -> None:
         self.received.append((self.now_ns, packet.content))
