@@ -2,58 +2,154 @@
 
 from collections.abc import Callable, Mapping
 from functools import partial
+from itertools import product
 from pathlib import Path
 
 from mpcore.lab.bench.bulk import Way, goodput, label, variants
-from mpcore.lab.bench.model import Case, Target, ratio
+from mpcore.lab.bench.echo import idle_memory, round_trip, short_connections
+from mpcore.lab.bench.failure import Loss, stall
+from mpcore.lab.bench.model import Case, Target, added, alone, ratio
 from mpcore.lab.bench.stage import KERNEL, TCP, Pair, Stack, Stage
+from mpcore.lab.settings import LinkSettings
 
-MPCORE_PAIRS = (
-    Pair(Stack.MPCORE, Stack.KERNEL),
-    Pair(Stack.KERNEL, Stack.MPCORE),
-    Pair(Stack.MPCORE, Stack.MPCORE),
-)
-BULK_COLUMNS = ("cpu_s_per_gb", "joins", "segments_per_s", "daemon_packets_per_s")
+OUT = Pair(Stack.MPCORE, Stack.KERNEL)
+IN = Pair(Stack.KERNEL, Stack.MPCORE)
+BOTH = Pair(Stack.MPCORE, Stack.MPCORE)
+MPCORE_PAIRS = (OUT, IN, BOTH)
+SIDES = {OUT: 1, IN: 1, BOTH: 2}
+
 GIGABIT = 1000.0
+LOSSY = LinkSettings(rate_mbit=100, delay_ms=10, loss=0.005)
+NEAR = LinkSettings(rate_mbit=100, delay_ms=5)
+FAR = LinkSettings(rate_mbit=20, delay_ms=30)
+EMULATED_FACTOR = 3  # a transfer over long links takes so much longer than over short ones
+ROUNDS = 10_000
+IDLE_CONNECTIONS = 2000
+BULK_COLUMNS = ("cpu_s_per_gb", "joins", "segments_per_s", "daemon_packets_per_s")
+
+Settings = tuple[LinkSettings | float | None, ...]
 
 
-def _beside_kernel(at_least: float) -> list[Target]:
-    """Return the targets of each pair with mpcore against the kernel alone, in both directions."""
+def _bulk(
+    name: str,
+    title: str,
+    links: Settings,
+    targets: list[Target],
+    folder: Path,
+    seconds: float,
+    *,
+    pairs: tuple[Pair, ...] = (KERNEL, *MPCORE_PAIRS),
+) -> Case:
+    return Case(
+        name,
+        title,
+        "Mbit/s",
+        partial(Stage, links, folder),
+        variants(pairs, lambda pair, way: goodput(pair, way, seconds)),
+        targets,
+        BULK_COLUMNS,
+    )
+
+
+def _beside(reference: Pair, at_least: float, pairs: tuple[Pair, ...] = MPCORE_PAIRS) -> list[Target]:
+    """Return the targets of `pairs` against `reference`, in both directions."""
     return [
-        ratio(label(pair, way), label(KERNEL, way), at_least=at_least) for way in Way for pair in MPCORE_PAIRS
+        ratio(label(pair, way), label(reference, way), at_least=at_least)
+        for way, pair in product(Way, pairs)
     ]
 
 
 def _two_gigabits(folder: Path, seconds: float) -> Case:
-    return Case(
-        "2x1g",
-        "bulk over two links of 1 Gbit/s",
-        "Mbit/s",
-        partial(Stage, (GIGABIT, GIGABIT), folder),
-        variants((KERNEL, *MPCORE_PAIRS), lambda pair, way: goodput(pair, way, seconds)),
-        _beside_kernel(0.97),
-        BULK_COLUMNS,
-    )
+    title = "bulk over two links of 1 Gbit/s"
+    return _bulk("2x1g", title, (GIGABIT, GIGABIT), _beside(KERNEL, 0.97), folder, seconds)
 
 
 def _unshaped(folder: Path, seconds: float) -> Case:
-    return Case(
-        "unshaped",
-        "bulk over two links without a limit",
-        "Mbit/s",
-        partial(Stage, (None, None), folder),
-        variants((TCP, KERNEL, *MPCORE_PAIRS), lambda pair, way: goodput(pair, way, seconds)),
-        _beside_kernel(0.30),
-        BULK_COLUMNS,
-    )
+    title = "bulk over two links without a limit"
+    pairs = (TCP, KERNEL, *MPCORE_PAIRS)
+    return _bulk("unshaped", title, (None, None), _beside(KERNEL, 0.30), folder, seconds, pairs=pairs)
+
+
+def _lossy(folder: Path, seconds: float) -> Case:
+    title = "bulk over two links of 100 Mbit/s, round trip 20 ms, loss 0.5 %"
+    seconds *= EMULATED_FACTOR
+    return _bulk("lossy", title, (LOSSY, LOSSY), _beside(KERNEL, 0.95), folder, seconds)
+
+
+def _unequal(folder: Path, seconds: float) -> Case:
+    title = "bulk over 100 Mbit/s, round trip 10 ms, and 20 Mbit/s, round trip 60 ms; TCP on the former"
+    targets = [*_beside(TCP, 0.95), *_beside(KERNEL, 0.9)]
+    seconds *= EMULATED_FACTOR
+    pairs = (TCP, KERNEL, *MPCORE_PAIRS)
+    return _bulk("unequal", title, (NEAR, FAR), targets, folder, seconds, pairs=pairs)
+
+
+def _fallback(folder: Path, seconds: float) -> Case:
+    title = "bulk without a limit when only one host speaks MPTCP, and the connection has fallen back"
+    fallen = (Pair(Stack.MPCORE, Stack.TCP), Pair(Stack.TCP, Stack.MPCORE))
+    targets = _beside(TCP, 0.99, fallen)
+    return _bulk("fallback", title, (None,), targets, folder, seconds, pairs=(TCP, *fallen))
+
+
+def _cut(folder: Path, seconds: float) -> Case:
+    runs = {
+        f"{pair} {way.value}, link {link}": stall(pair, way, Loss.CUT, link - 1)
+        for way, link, pair in product(Way, (1, 2), (KERNEL, *MPCORE_PAIRS))
+    }
+    targets = [
+        ratio(f"{pair} {way.value}, link {link}", f"{KERNEL} {way.value}, link {link}", at_most=1.0)
+        for way, link, pair in product(Way, (1, 2), MPCORE_PAIRS)
+    ]
+    title = "stall when one of two links of 200 Mbit/s falls silent"
+    return Case("cut", title, "ms", partial(Stage, (200.0, 200.0), folder), runs, targets)
+
+
+def _gone(folder: Path, seconds: float) -> Case:
+    runs = {
+        f"{pair} {way.value}, link {link} {loss.value}": stall(pair, way, loss, link - 1)
+        for loss, way, link, pair in product((Loss.DOWN, Loss.ADDRESS), Way, (1, 2), MPCORE_PAIRS)
+    }
+    targets = [alone(name, at_most=100.0) for name in runs]
+    title = "stall when one of two links of 200 Mbit/s goes on a host of mpcore"
+    return Case("gone", title, "ms", partial(Stage, (200.0, 200.0), folder), runs, targets)
+
+
+def _latency(folder: Path, seconds: float) -> Case:
+    runs = {str(pair): round_trip(pair, ROUNDS) for pair in (TCP, KERNEL, *MPCORE_PAIRS)}
+    targets = [added(str(pair), str(TCP), at_most=60.0 * sides) for pair, sides in SIDES.items()]
+    title = f"median of {ROUNDS} round trips of 64 bytes, without a limit"
+    return Case("latency", title, "us", partial(Stage, (None, None), folder), runs, targets, ("p99_us",))
+
+
+def _short(folder: Path, seconds: float) -> Case:
+    runs = {str(pair): short_connections(pair, seconds) for pair in (TCP, KERNEL, *MPCORE_PAIRS)}
+    targets = [alone(str(pair), at_least=2000.0) for pair in MPCORE_PAIRS]
+    title = "short connections a second: open, 64 bytes and back, close; each daemon on the first core"
+    return Case("short", title, "1/s", partial(Stage, (None, None), folder), runs, targets, ("wrong",))
+
+
+def _idle(folder: Path, seconds: float) -> Case:
+    runs = {str(pair): idle_memory(pair, IDLE_CONNECTIONS) for pair in (OUT, IN)}
+    targets = [alone(name, at_most=16.0) for name in runs]
+    title = f"memory of the daemon for each of {IDLE_CONNECTIONS} idle connections of two subflows"
+    stage = partial(Stage, (None, None), folder)
+    return Case("idle", title, "KB", stage, runs, targets, ("connections", "joins"))
 
 
 CASES: Mapping[str, Callable[[Path, float], Case]] = {
     "2x1g": _two_gigabits,
     "unshaped": _unshaped,
+    "lossy": _lossy,
+    "unequal": _unequal,
+    "cut": _cut,
+    "gone": _gone,
+    "latency": _latency,
+    "fallback": _fallback,
+    "short": _short,
+    "idle": _idle,
 }
 
 
 def titles() -> dict[str, str]:
     """Return what each case is about."""
-    return {name: build(Path(), 0).title for name, build in CASES.items()}
+    return {name: build(Path(), 1).title for name, build in CASES.items()}

@@ -69,6 +69,16 @@ class Target:
         return f"{sign} {bound:g}{mark}"
 
 
+def alone(variant: str, *, at_least: float | None = None, at_most: float | None = None) -> Target:
+    """Return a target on `variant` itself."""
+    return Target(variant, Compare.ALONE, None, at_least, at_most)
+
+
+def added(variant: str, reference: str, *, at_most: float) -> Target:
+    """Return a target on what `variant` has more than `reference`."""
+    return Target(variant, Compare.DIFFERENCE, reference, None, at_most)
+
+
 def ratio(
     variant: str, reference: str, *, at_least: float | None = None, at_most: float | None = None
 ) -> Target:
