@@ -21,6 +21,7 @@ from mpcore.mptcp.connection cimport (
     connection_flush,
     connection_from_host,
     connection_init,
+    connection_is_over,
     connection_pump,
     connection_timeout,
 )
@@ -102,7 +103,7 @@ from mpcore.store.table cimport (
 )
 from mpcore.store.timers cimport heap_clear, heap_init, heap_next, heap_pop, heap_set
 from mpcore.wire.ip cimport IP_FRAGMENT, IP_OK, PROTOCOL_TCP, ip_parse, ip_t
-from mpcore.wire.tcp cimport TCP_OK, tcp_checksum_ok, tcp_parse, tcp_t
+from mpcore.wire.tcp cimport TCP_ACK, TCP_OK, TCP_SYN, tcp_checksum_ok, tcp_parse, tcp_t
 
 
 cdef enum:
@@ -240,6 +241,11 @@ cdef class Engine:
         if not packet.flags & PACKET_CHECKSUM_NOT_READY and not tcp_checksum_ok(
                 ip.version, ip.src, ip.dst, packet.data + ip.header_size, ip.total_size - ip.header_size):
             count(self.plane, COUNTER_BAD_CHECKSUM)
+            return
+        if tcp.flags & (TCP_SYN | TCP_ACK) == TCP_SYN and index == 0 and connection_is_over(conn):
+            # the peer begins a new connection on the same ports; the socket may be ready for it
+            self.destroy(conn)
+            packet.verdict = VERDICT_PUNT
             return
         if subflow == NULL or conn.gone:
             return
@@ -738,6 +744,17 @@ cdef class Engine:
         """Raise a counter by its index."""
         if 0 <= counter < COUNTER_COUNT:
             self.plane.counters[counter] += <uint64_t>amount
+
+    def memory(self):
+        """Return what is held now: connections, chunks of payload, events, packets not sent, carriers on hold."""
+        cdef int port
+        packets = 0
+        for port in range(len(self._port_addresses)):
+            packets += self.plane.queues[port].tail - self.plane.queues[port].head
+        return {"connections": self.live, "chunks_in_use": self.plane.pool.in_use,
+                "chunks_allocated": self.plane.pool.allocated,
+                "events": self.plane.event_tail - self.plane.event_head, "packets": packets,
+                "carriers": self.plane.carriers_held}
 
     def describe(self, long handle):
         """Return what is known of a connection, None when the handle is free. Sizes are octets, times ns."""

@@ -15,6 +15,8 @@ cdef int connection_init(plane_t *plane, conn_t *conn) noexcept nogil       # 0,
 cdef void connection_clear(plane_t *plane, conn_t *conn) noexcept nogil
 # A packet of the host's socket.
 cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil
+# True when both streams have ended and no subflow lives: it only waits for what is late.
+cdef int connection_is_over(const conn_t *conn) noexcept nogil
 # Gives data to the host and to the subflows as windows and queues allow; 1 when a full queue stopped it.
 cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil
 # Sends the ACKs that nothing else carried.

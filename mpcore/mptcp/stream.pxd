@@ -2,12 +2,13 @@
 
 from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
-from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
+from mpcore.mptcp.types cimport conn_t, plane_t, subflow_t
+from mpcore.store.ring cimport ring_t
 
 
 cdef enum:
     STORE_OK = 0
-    STORE_REFUSED = -1         # no memory or no reordering node: the subflow must not acknowledge it
+    STORE_REFUSED = -1         # no memory: the subflow must not acknowledge it
 
 
 # Received data at `offset` (any order, overlap allowed, first copy wins) brought by `subflow`.
@@ -31,3 +32,6 @@ cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint3
 cdef int stream_only_subflow(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 # The peer's stream ends before data offset `offset` (RFC 8684 §3.3.3).
 cdef void stream_end(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil
+# True when the range may take memory that is not kept for data in order.
+cdef int stream_has_memory(const plane_t *plane, const ring_t *ring, uint64_t offset,
+                           uint32_t size) noexcept nogil

@@ -40,6 +40,8 @@ cdef void ring_clear(ring_t *ring) noexcept nogil                           # re
 # Copies `size` bytes to `offset`; 0, or -1 (nothing written) when they lie outside [head, head + limit) or
 # the pool is exhausted.
 cdef int ring_write(ring_t *ring, uint64_t offset, const uint8_t *data, uint32_t size) noexcept nogil
+# Chunks that a ring_write of this range, 1 byte at least, would take from the pool.
+cdef uint32_t ring_missing(const ring_t *ring, uint64_t offset, uint32_t size) noexcept nogil
 # Makes sure that a ring_write of this range inside [head, head + limit) succeeds; 0 or -1.
 cdef int ring_reserve(ring_t *ring, uint64_t offset, uint32_t size) noexcept nogil
 # Pointers to the `size` bytes at `offset` (1 <= size <= RING_CHUNK_SIZE): fills one or two pieces and returns

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_reset, inject, inject_reset, output_host_window
-from mpcore.mptcp.stream cimport stream_free
+from mpcore.mptcp.stream cimport stream_free, stream_has_memory
 from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
 from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
 from mpcore.mptcp.transmit cimport transmit_data
@@ -127,7 +127,8 @@ cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexce
             conn.host_ack_now = HOST_ACK_DUE
     else:
         old = <uint32_t>(conn.tx_end - offset)
-        if ring_write(&conn.tx_ring, conn.tx_end, tcp.payload + old, tcp.payload_size - old) < 0:
+        if not stream_has_memory(plane, &conn.tx_ring, conn.tx_end, tcp.payload_size - old) or (
+                ring_write(&conn.tx_ring, conn.tx_end, tcp.payload + old, tcp.payload_size - old) < 0):
             count(plane, COUNTER_MEMORY_REFUSED)
             conn.host_ack_now = HOST_ACK_DUE
             return
@@ -149,7 +150,9 @@ cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) no
             return HOST_CONSUMED
         return HOST_ANEW
     if tcp.flags & TCP_RST:
-        connection_abort(plane, conn, 0, 1)
+        # once both streams are acknowledged the socket may be gone, and nothing is lost
+        if not is_complete(conn):
+            connection_abort(plane, conn, 0, 1)
         return HOST_CONSUMED
     if tcp.has & TCP_HAS_TIMESTAMP:
         conn.host_ts_recent = tcp.ts_val
@@ -212,23 +215,32 @@ cdef void close_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
 cdef int has_subflow(const conn_t *conn) noexcept nogil:
     cdef int i
     for i in range(SUBFLOW_MAX):
-        if is_live(conn.subflows[i]) or (conn.subflows[i] != NULL and conn.subflows[i].state == SF_TIME_WAIT):
+        if is_live(conn.subflows[i]):
             return 1
     return 0
 
 
+cdef int connection_is_over(const conn_t *conn) noexcept nogil:
+    return is_complete(conn) and not has_subflow(conn)
+
+
 cdef void check_end(plane_t *plane, conn_t *conn) noexcept nogil:
-    """Without a subflow a finished connection is over, another one waits for a new path (RFC 8684 §3.4)."""
+    """Without a subflow a finished connection lingers for what is late; another waits for a path (RFC 8684 §3.4).
+
+    Late are packets of the first subflow, which the socket would take for its own, and the socket's last words.
+    """
     if has_subflow(conn):
         conn.close_ns = NEVER
-    elif is_complete(conn):
-        # the last word to the host: the peer has its FIN (RFC 8684 §3.3.3); nothing will follow that could
-        # tell it
-        if conn.host_ack_now:
-            ack_host(plane, conn)
-        conn.gone = 1
     elif conn.close_ns == NEVER:
-        conn.close_ns = plane.now_ns + plane.close_timeout_ns
+        conn.close_ns = plane.now_ns + (plane.time_wait_ns if is_complete(conn) else plane.close_timeout_ns)
+
+
+cdef void close_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    """The linger is over, or no path came."""
+    if is_complete(conn):
+        conn.gone = 1
+    else:
+        connection_abort(plane, conn, 1, 0)
 
 
 cdef void connection_abort(plane_t *plane, conn_t *conn, int tell_host, int tell_peer) noexcept nogil:
@@ -318,7 +330,7 @@ cdef void connection_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
         host_timeout(plane, conn)
     timers_of_stream(plane, conn)
     if conn.close_ns <= plane.now_ns:
-        connection_abort(plane, conn, 1, 0)
+        close_timeout(plane, conn)
     mark_dirty(plane, conn)
 
 

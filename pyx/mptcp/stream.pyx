@@ -25,6 +25,7 @@ from mpcore.store.counters cimport (
     COUNTER_MEMORY_REFUSED,
     COUNTER_NO_DSS_IN_WINDOW,
     COUNTER_OFO_QUEUE,
+    COUNTER_RCV_PRUNED,
 )
 from mpcore.store.reorder cimport (
     REORDER_FULL,
@@ -35,10 +36,37 @@ from mpcore.store.reorder cimport (
     reorder_new,
     span_t,
 )
-from mpcore.store.ring cimport ring_clear, ring_init, ring_pieces, ring_release, ring_reserve, ring_write
+from mpcore.store.ring cimport (
+    chunk_pool_t,
+    ring_clear,
+    ring_init,
+    ring_missing,
+    ring_pieces,
+    ring_release,
+    ring_reserve,
+    ring_t,
+    ring_write,
+)
+
+
+cdef enum:
+    STORE_PRUNED = -2          # no place among what is out of order
+    RESERVE_SHARE = 8          # an eighth of the pool
 
 
 # --- receive direction
+
+cdef int stream_has_memory(const plane_t *plane, const ring_t *ring, uint64_t offset,
+                           uint32_t size) noexcept nogil:
+    """True when the range needs no chunk of the pool's last part, which is kept for data that is in order.
+
+    In-order data leaves as soon as the host has it; what waits for it must not take its place.
+    """
+    cdef const chunk_pool_t *pool = &plane.pool
+    cdef uint32_t spare = pool.free_count + (pool.limit - pool.allocated)
+    cdef uint32_t missing = ring_missing(ring, offset, size)
+    return missing == 0 or spare >= pool.limit // RESERVE_SHARE + missing
+
 
 cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
                             int subflow) noexcept nogil:
@@ -50,7 +78,7 @@ cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const
             return STORE_REFUSED
     found = reorder_insert(conn.reorder, offset, offset + size, subflow, gaps)
     if found == REORDER_FULL:
-        return STORE_REFUSED
+        return STORE_PRUNED
     if found == 0:
         count(plane, COUNTER_DUPLICATE_DATA)
     elif offset > conn.rx_nxt:
@@ -63,9 +91,28 @@ cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const
     return STORE_OK
 
 
+cdef int store_in_order(plane_t *plane, conn_t *conn, const uint8_t *data, uint32_t size,
+                        int subflow) noexcept nogil:
+    """Data at rx_nxt; it has a place even where the reordering queue is full, for it makes room there."""
+    cdef int status = STORE_PRUNED
+    if conn.reorder != NULL and not reorder_empty(conn.reorder):
+        status = store_out_of_order(plane, conn, conn.rx_nxt, data, size, subflow)
+    if status == STORE_PRUNED:
+        if ring_write(&conn.rx_ring, conn.rx_nxt, data, size) < 0:
+            return STORE_REFUSED
+        conn.rx_nxt += size
+        if conn.reorder != NULL:
+            conn.rx_nxt = reorder_advance(conn.reorder, conn.rx_nxt)
+    return STORE_OK
+
+
 cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
                       int subflow) noexcept nogil:
-    """RFC 8684 §3.8: what is outside the window is dropped and not acknowledged."""
+    """RFC 8684 §3.8: what is outside the window is dropped and not acknowledged at the data level.
+
+    So is what the reordering queue has no place for: refused on its subflow it could stand before the very data
+    that would make room.
+    """
     cdef uint64_t end = offset + size
     cdef uint32_t old
     cdef int status
@@ -83,16 +130,17 @@ cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8
         offset += old
         data += old
         size -= old
-    if ring_reserve(&conn.rx_ring, offset, size) < 0:
+    if (offset > conn.rx_nxt and not stream_has_memory(plane, &conn.rx_ring, offset, size)) or (
+            ring_reserve(&conn.rx_ring, offset, size) < 0):
         count(plane, COUNTER_MEMORY_REFUSED)
         return STORE_REFUSED
-    if offset == conn.rx_nxt and (conn.reorder == NULL or reorder_empty(conn.reorder)):
-        if ring_write(&conn.rx_ring, offset, data, size) < 0:
-            return STORE_REFUSED
-        conn.rx_nxt = end
-        status = STORE_OK
+    if offset == conn.rx_nxt:
+        status = store_in_order(plane, conn, data, size, subflow)
     else:
         status = store_out_of_order(plane, conn, offset, data, size, subflow)
+    if status == STORE_PRUNED:
+        count(plane, COUNTER_RCV_PRUNED)
+        return STORE_OK
     if status == STORE_OK:
         conn.last_rx = <uint8_t>subflow
         conn.bytes_received += size

@@ -105,14 +105,25 @@ cdef inline bint ring_covers(const ring_t *ring, uint64_t offset, uint32_t size)
     return size <= ring.limit and offset - ring.head <= ring.limit - size
 
 
+cdef inline uint32_t ring_touched(uint64_t offset, uint32_t size) noexcept nogil:
+    return <uint32_t>((offset % RING_CHUNK_SIZE + size - 1) // RING_CHUNK_SIZE) + 1
+
+
+cdef uint32_t ring_missing(const ring_t *ring, uint64_t offset, uint32_t size) noexcept nogil:
+    cdef uint32_t first = ring_slot(ring, offset)
+    cdef uint32_t missing = 0, i
+    for i in range(ring_touched(offset, size)):
+        if ring.chunks[(first + i) & (ring.slots - 1)] == NULL:
+            missing += 1
+    return missing
+
+
 cdef int ring_reserve(ring_t *ring, uint64_t offset, uint32_t size) noexcept nogil:
     """Give every slot of the range a chunk: all of them or, when the pool lacks some, none."""
     cdef uint32_t first = ring_slot(ring, offset)
-    cdef uint32_t touched = <uint32_t>((offset % RING_CHUNK_SIZE + size - 1) // RING_CHUNK_SIZE) + 1
-    cdef uint32_t missing = 0, i, slot
-    for i in range(touched):
-        if ring.chunks[(first + i) & (ring.slots - 1)] == NULL:
-            missing += 1
+    cdef uint32_t touched = ring_touched(offset, size)
+    cdef uint32_t missing = ring_missing(ring, offset, size)
+    cdef uint32_t i, slot
     if missing == 0:
         return 0
     if missing > ring.pool.free_count + (ring.pool.limit - ring.pool.allocated):
