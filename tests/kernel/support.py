@@ -195,7 +195,16 @@ def wait_for_nothing(*daemons: Daemon) -> None:
 
 def fallbacks(moved: dict[str, int]) -> dict[str, int]:
     """Return those of the kernel's counters that tell of a fallback or an error of MPTCP."""
-    words = ("Fallback", "Corruption", "MPFail", "CsumErr", "NoMatch", "NotMatching", "InfiniteMap", "HMacFailure")
+    words = (
+        "Fallback",
+        "Corruption",
+        "MPFail",
+        "CsumErr",
+        "NoMatch",
+        "NotMatching",
+        "InfiniteMap",
+        "HMacFailure",
+    )
     return {
         name: value
         for name, value in moved.items()
