@@ -3,7 +3,7 @@
 from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from mpcore.shim6.effects import Path
 from mpcore.shim6.locators import LocalLocators, Pair, PeerLocators
@@ -15,6 +15,8 @@ from mpcore.wire.shim6 import Preference, ProbeEntry
 _RECENT_PAIRS_MAX = 32
 _SENT_PROBES_MAX = 32
 _PREFIX_SIZE = 8
+
+KeyT = TypeVar("KeyT", int, Pair)
 
 
 class ContextKey(NamedTuple):
@@ -71,7 +73,7 @@ class Reachability:
     sent: deque[SentProbe] = field(default_factory=lambda: deque(maxlen=_SENT_PROBES_MAX))
     received: deque[ProbeEntry] = field(default_factory=lambda: deque(maxlen=15))
     settled_ns: int | None = None  # when the last exploration ended
-    heard_ns: int = 0  # when payload or a Keepalive last came
+    heard_ns: int = -1  # when payload or a Keepalive last came
 
 
 @dataclass(slots=True)
@@ -154,6 +156,7 @@ class ContextTable:
         self.by_number: dict[int, Context] = {}
         self.by_key: dict[ContextKey, Context] = {}
         self.by_tag_local: dict[int, Context] = {}
+        self._by_ulids: dict[Pair, list[Context]] = {}
         self._by_tag_peer: dict[int, list[Context]] = {}
         self._by_nonce: dict[int, Context] = {}
         self._per_prefix: dict[bytes, int] = {}
@@ -175,6 +178,7 @@ class ContextTable:
         self.by_number[context.number] = context
         self.by_key[context.key] = context
         self.by_tag_local[context.tag_local] = context
+        self._by_ulids.setdefault(context.key.ulids, []).append(context)
         self._by_nonce[context.handshake.initiator_nonce] = context
         prefix = context.key.ulid_peer[:_PREFIX_SIZE]
         self._per_prefix[prefix] = self._per_prefix.get(prefix, 0) + 1
@@ -186,6 +190,7 @@ class ContextTable:
         del self.by_tag_local[context.tag_local]
         del self.by_key[context.key]
         del self.by_number[context.number]
+        _take_out(self._by_ulids, context.key.ulids, context)
         prefix = context.key.ulid_peer[:_PREFIX_SIZE]
         self._per_prefix[prefix] -= 1
         if not self._per_prefix[prefix]:
@@ -198,10 +203,7 @@ class ContextTable:
     def set_tag_peer(self, context: Context, tag: int | None) -> None:
         """Set the peer's tag."""
         if context.tag_peer is not None:
-            others = self._by_tag_peer[context.tag_peer]
-            others.remove(context)
-            if not others:
-                del self._by_tag_peer[context.tag_peer]
+            _take_out(self._by_tag_peer, context.tag_peer, context)
         context.tag_peer = tag
         if tag is not None:
             self._by_tag_peer.setdefault(tag, []).append(context)
@@ -209,6 +211,10 @@ class ContextTable:
     def with_tag_peer(self, tag: int) -> tuple[Context, ...]:
         """Return the contexts whose peer uses this tag; more than one when there are several peers."""
         return tuple(self._by_tag_peer.get(tag, ()))
+
+    def between(self, ulids: Pair) -> tuple[Context, ...]:
+        """Return the contexts of a pair of ULIDs: the plain one and its forks."""
+        return tuple(self._by_ulids.get(ulids, ()))
 
     def set_nonce(self, context: Context, nonce: int) -> None:
         """Set the initiator nonce of a new exchange."""
@@ -223,3 +229,10 @@ class ContextTable:
     def has_nonce(self, nonce: int) -> bool:
         """Tell whether an exchange has this initiator nonce."""
         return nonce in self._by_nonce
+
+
+def _take_out(index: dict[KeyT, list[Context]], key: KeyT, context: Context) -> None:
+    """Remove a context from a list in an index, and the list when it is empty."""
+    index[key].remove(context)
+    if not index[key]:
+        del index[key]

@@ -101,6 +101,10 @@ class Lifecycle:
             return
         if context.state in HALF_OPEN:
             context.active_ns = now_ns  # its exchange has an end of its own
+        # A packet without header may belong to a fork: it counts for all contexts of its ULIDs.
+        for other in self._shared.contexts.between(context.key.ulids):
+            if not other.key.fii:
+                context.active_ns = max(context.active_ns, other.active_ns)
         if now_ns - context.active_ns < self._shared.settings.quiescence_ns:
             self._arm_teardown(context)
         elif self._shared.in_use(context):

@@ -24,6 +24,7 @@ from mpcore.shim6.quote import Quote, find_quoted, read_quote
 from mpcore.shim6.reap import Reap
 from mpcore.shim6.settings import Shim6Settings
 from mpcore.shim6.shared import Shared, Timer, TimerKind
+from mpcore.shim6.snapshot import describe
 from mpcore.shim6.states import ContextAction, ContextInput, ContextState, step
 from mpcore.shim6.tags import RandomSource
 from mpcore.shim6.update import Updater
@@ -130,6 +131,10 @@ class Shim6Manager:
     def contexts(self) -> tuple[Context, ...]:
         """Return all contexts, to be looked at only."""
         return tuple(self._shared.contexts)
+
+    def snapshot(self) -> list[dict[str, object]]:
+        """Return the contexts as `mpcore show contexts -j` prints them."""
+        return [describe(context) for context in self._shared.contexts]
 
     def find(self, ulid_local: bytes, ulid_peer: bytes, fii: int = 0) -> Context | None:
         """Return a context, to be looked at only."""
@@ -264,9 +269,8 @@ class Shim6Manager:
 
     def hint(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int) -> None:
         """Something unproven, such as retransmissions of TCP, says that the current pair may not work."""
-        for context in self._shared.contexts:
-            if context.key.ulids == (ulid_local, ulid_peer):
-                self._reap.suspect(context, Cause.HINT, now_ns)
+        for context in self._shared.contexts.between(Pair(ulid_local, ulid_peer)):
+            self._reap.suspect(context, Cause.HINT, now_ns)
 
     def establish(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int, fii: int = 0) -> Context | None:
         """Begin a context by wish of an operator or program; None when that is not possible now."""

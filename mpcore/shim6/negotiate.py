@@ -46,9 +46,11 @@ class Negotiator:
     def establish(self, key: ContextKey, now_ns: int, pair: Pair | None = None) -> Context | None:
         """Begin an exchange for a context, by default between its ULIDs (RFC 5533 §7.7).
 
-        Returns the context, new or not, or None when there is no room or the peer is left alone after an
-        earlier failure (RFC 5533 §7.8).
+        Returns the context, new or not, or None when there can be none, there is no room, or the peer is left
+        alone after an earlier failure (RFC 5533 §7.8).
         """
+        if not self._concerns_us(key.ulid_local, key.ulid_peer):
+            return None
         context = self._shared.contexts.by_key.get(key)
         if context is not None:
             return None if context.state in HELD else context
@@ -234,10 +236,15 @@ class Negotiator:
         instance = find_option(arrival.message, ForkedInstance)
         # The sender of the option is the peer.
         local, peer = (ulids.receiver, ulids.sender) if ulids is not None else arrival.pair
-        if local not in self._shared.addresses or not is_routable(peer) or local == peer:
+        if not self._concerns_us(local, peer):
             self._shared.count(Shim6Counter.NOT_OUR_ULID)
             return None
         return ContextKey(local, peer, instance.identifier if instance is not None else 0)
+
+    def _concerns_us(self, ulid_local: bytes, ulid_peer: bytes) -> bool:
+        """Tell whether there can be a context between two ULIDs: one of ours and one of another host."""
+        addresses = self._shared.addresses
+        return ulid_local in addresses and ulid_peer not in addresses and is_routable(ulid_peer)
 
     def _validator_of(self, arrival: Arrival, nonce: int) -> bytes | None:
         """Return the validator of an I2 or I2bis; what is cheap to check is checked first."""

@@ -1,5 +1,6 @@
 """Establishment and recovery between two cores (RFC 5533 §7), and what one core does with forged messages."""
 
+import json
 from itertools import pairwise
 
 import pytest
@@ -689,3 +690,35 @@ def test_a_ulid_that_is_not_valid_any_more_ends_its_contexts() -> None:
     assert lone.context().state is ContextState.ESTABLISHED
     lone.manager.forget_local_address(A1, 0)
     assert lone.manager.contexts() == ()
+
+
+def test_a_fork_lives_as_long_as_packets_without_header_flow() -> None:
+    """RFC 5533 §4.2, §9: such a packet may be the fork's."""
+    pairing = Pairing()
+    pairing.a.establish(A1, B1)
+    pairing.a.establish(A1, B1, 7)
+    pairing.cloud.run(1)
+    pairing.converse(every_s=10)
+    pairing.cloud.run(1000)
+    assert pairing.a.manager.find(A1, B1, 7) is not None
+    pairing.silence()
+    pairing.cloud.run(700)
+    assert pairing.a.manager.contexts() == ()
+
+
+def test_there_is_no_context_with_oneself_or_a_strange_address() -> None:
+    lone = Lone()
+    for local, peer in ((A1, A2), (C1, B1), (A1, b"\xfe\x80" + bytes(13) + b"\x01"), (A1, bytes(16))):
+        assert lone.manager.establish(local, peer, 0) is None
+    assert lone.hear(I1(1, 1, (UlidPair(A2, A1),))) == []
+
+
+def test_the_snapshot_is_ready_for_json() -> None:
+    lone = Lone()
+    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
+    (shown,) = lone.manager.snapshot()
+    assert json.loads(json.dumps(shown)) == shown
+    assert shown["ulid_local"] == "2001:db8:1::a1"
+    assert shown["locators_peer"] == ["2001:db8:3::b1", "2001:db8:4::b1"]
+    assert shown["state"] == "established"
+    assert shown["reap_state"] == "operational"
