@@ -1,64 +1,59 @@
-"""Cost of the reordering algorithms over subflows and burst sizes: ns a segment, steps and hit rate.
+"""Reordering: five algorithms over subflows and bursts, over simulated and recorded arrivals, and peers.
 
-A generated receiver's trace: a scheduler hands bursts of consecutive segments to subflows at random, each
-subflow keeps its order and has a delay of its own, and now and then one stalls as it does while it repairs a
-loss.
+A cost is given for each segment, and for each one that came out of order: what the trace costs beyond the
+same segments in order, divided by those that had to be queued. The former grows with the share of the latter;
+the latter is what an algorithm can be flat in.
 """
 
-import random
-from dataclasses import dataclass
+import time
+from collections.abc import Callable
 from functools import cache
 
-import numpy as np
-import numpy.typing as npt
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.measure import describe
+from bench.traces import SEGMENT_BYTES, Trace, modelled, recorded, simulated
 from mpcore.store.reorder import ALGORITHMS, ReorderQueue
+from mpcore.store.ring import ByteRing, ChunkPool
 
-SEGMENTS = 16384
-SEGMENT_BYTES = 1400
-STALLS = 0.002  # share of bursts
-FIRST = 2**64 - SEGMENTS * SEGMENT_BYTES // 2  # the numbers wrap in the middle of the trace
-LAST = (FIRST + SEGMENTS * SEGMENT_BYTES) % 2**64
-
-
-@dataclass(frozen=True)
-class Trace:
-    starts: npt.NDArray[np.uint64]
-    ends: npt.NDArray[np.uint64]
-    subflows: npt.NDArray[np.uint8]
-
-
-@cache
-def trace(subflows: int, burst: int) -> Trace:
-    """Return the segments in order of arrival at the connection level."""
-    rng = random.Random(subflows * 1000 + burst)
-    delay = [rng.uniform(0, 2 * subflows) for _ in range(subflows)]
-    ready = [0.0] * subflows
-    arrivals: list[tuple[float, int, int]] = []
-    for number in range(SEGMENTS // burst):
-        subflow = rng.randrange(subflows)
-        stall = 10 * subflows if rng.random() < STALLS else 0
-        ready[subflow] = max(ready[subflow], number + delay[subflow] + rng.random() + stall)
-        arrivals.append((ready[subflow], number, subflow))
-    arrivals.sort()
-    order = [(number * burst + i, subflow) for _, number, subflow in arrivals for i in range(burst)]
-    starts = np.array([(FIRST + index * SEGMENT_BYTES) % 2**64 for index, _ in order], dtype=np.uint64)
-    ends = starts + np.uint64(SEGMENT_BYTES)
-    return Trace(starts, ends, np.array([subflow for _, subflow in order], dtype=np.uint8))
+NODES = 16384
+ROUNDS = 5
+TRACES: dict[str, Callable[[], Trace]] = {
+    "model, 2 subflows": lambda: modelled(2, 8),
+    "model, 32 subflows": lambda: modelled(32, 8),
+    "simulator, 4 links": simulated,
+    "recorded, kernel": lambda: recorded("kernel"),
+    "recorded, mpcore": lambda: recorded("mpcore"),
+}
+Receiver = Callable[[Trace], int]
 
 
-def receive(queue: ReorderQueue, segments: Trace) -> int:
-    return queue.receive_many(FIRST, segments.starts, segments.ends, segments.subflows)
+def last_of(trace: Trace) -> int:
+    """The number that is expected once everything has come."""
+    return max(trace.rows(), key=lambda row: (row[1] - trace.first) % 2**64)[1]
+
+
+def receive(algorithm: str, trace: Trace) -> ReorderQueue:
+    queue = ReorderQueue(algorithm, NODES)
+    assert queue.receive_many(trace.first, trace.starts, trace.ends, trace.subflows) == last_cached(trace)
+    return queue
+
+
+_LAST: dict[int, int] = {}
+
+
+def last_cached(trace: Trace) -> int:
+    return _LAST.setdefault(id(trace.starts), last_of(trace))
 
 
 @cache
 def most_bytes(subflows: int, burst: int) -> int:
     """Return the most bytes that were ever out of order, by a model that knows nothing of queues."""
+    trace = modelled(subflows, burst)
     waiting: set[int] = set()
-    expected, most = FIRST, 0
-    for start in trace(subflows, burst).starts.tolist():
+    expected, most = trace.first, 0
+    for start in trace.starts.tolist():
         waiting.add(start)
         while expected in waiting:
             waiting.remove(expected)
@@ -67,27 +62,162 @@ def most_bytes(subflows: int, burst: int) -> int:
     return most * SEGMENT_BYTES
 
 
+def fastest_s(algorithm: str, trace: Trace) -> float:
+    """The fastest of a few runs."""
+    times = []
+    for _ in range(2 * ROUNDS):
+        start = time.perf_counter()
+        receive(algorithm, trace)
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
 @pytest.mark.parametrize("burst", [1, 8, 64])
 @pytest.mark.parametrize("subflows", [2, 4, 8, 16, 32])
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
-def test_receive(benchmark: BenchmarkFixture, algorithm: str, subflows: int, burst: int) -> None:
-    segments = trace(subflows, burst)
-    queue = ReorderQueue(algorithm, SEGMENTS)
-    assert receive(queue, segments) == LAST
-    stats = queue.stats()
+def test_algorithm(benchmark: BenchmarkFixture, algorithm: str, subflows: int, burst: int) -> None:
+    trace = modelled(subflows, burst)
+    stats = receive(algorithm, trace).stats()
     assert (stats["nodes"], stats["bytes"], stats["duplicates"]) == (0, 0, 0)
     assert stats["max_bytes"] == most_bytes(subflows, burst)
 
-    benchmark.group = f"{subflows} subflows, bursts of {burst}"
-    benchmark.extra_info["out_of_order"] = round(stats["inserts"] / SEGMENTS, 3)
-    benchmark.extra_info["hit_rate"] = round(stats["hits"] / max(1, stats["inserts"]), 3)
-    benchmark.extra_info["steps_per_insert"] = round(stats["steps"] / max(1, stats["inserts"]), 2)
-    benchmark.extra_info["max_nodes"] = stats["max_nodes"]
-    benchmark.pedantic(  # type: ignore[no-untyped-call]
-        receive,
-        setup=lambda: ((ReorderQueue(algorithm, SEGMENTS), segments), {}),
-        rounds=5,
-        warmup_rounds=1,
-    )
-    if benchmark.stats is not None:
-        benchmark.extra_info["ns_per_segment"] = round(benchmark.stats.stats.min * 1e9 / SEGMENTS, 1)
+    benchmark.group = f"reordering, {subflows} subflows, bursts of {burst}, batch"
+    benchmark.pedantic(receive, args=(algorithm, trace), rounds=ROUNDS, warmup_rounds=1)  # type: ignore[no-untyped-call]
+    if benchmark.disabled:
+        return
+    describe(benchmark, len(trace))
+    queued, in_order = stats["inserts"], fastest_s(algorithm, trace.ordered())
+    beyond = benchmark.stats.stats.min - in_order * (1 - queued / len(trace))
+    benchmark.extra_info |= {
+        "ns_per_early_segment": round(beyond * 1e9 / queued, 1),
+        "out_of_order": round(queued / len(trace), 3),
+        "hit_rate": round(stats["hits"] / max(1, queued), 3),
+        "steps_per_insert": round(stats["steps"] / max(1, queued), 2),
+        "max_nodes": stats["max_nodes"],
+    }
+
+
+def by_batch(trace: Trace) -> int:
+    queue = ReorderQueue("runs", NODES)
+    return queue.receive_many(trace.first, trace.starts, trace.ends, trace.subflows)
+
+
+def by_call(trace: Trace) -> int:
+    receive_one, expected = ReorderQueue("runs", NODES).receive, trace.first
+    for start, end, subflow in rows_of(trace):
+        expected = receive_one(expected, start, end, subflow)
+    return expected
+
+
+def by_dict(trace: Trace) -> int:
+    """What a Python program does first; it holds only for segments that never overlap."""
+    waiting: dict[int, int] = {}
+    expected = trace.first
+    for start, end, _ in rows_of(trace):
+        if start == expected:
+            expected = end
+            while expected in waiting:
+                expected = waiting.pop(expected)
+        elif (start - expected) % 2**64 < 2**63:
+            waiting[start] = end
+    return expected
+
+
+def by_sorted_dict(trace: Trace) -> int:
+    """Offsets from the first number, since the container knows nothing of serial numbers."""
+    waiting = pytest.importorskip("sortedcontainers").SortedDict()
+    expected, first = 0, trace.first
+    for start, end, _ in rows_of(trace):
+        start, end = (start - first) % 2**64, (end - first) % 2**64
+        if start > expected:
+            waiting[start] = max(end, waiting.get(start, 0))
+            continue
+        expected = max(expected, end)
+        while waiting and waiting.peekitem(0)[0] <= expected:
+            expected = max(expected, waiting.popitem(0)[1])
+    return (first + expected) % 2**64
+
+
+_ROWS: dict[int, list[tuple[int, int, int]]] = {}
+
+
+def rows_of(trace: Trace) -> list[tuple[int, int, int]]:
+    """The rows as Python integers, made once: every peer gets them for nothing."""
+    return _ROWS.setdefault(id(trace.starts), trace.rows())
+
+
+RANGE_PEERS: dict[str, Receiver] = {
+    "mpcore batch": by_batch,
+    "mpcore": by_call,
+    "dict": by_dict,
+    "sortedcontainers": by_sorted_dict,
+}
+
+
+@pytest.mark.parametrize("name", TRACES)
+@pytest.mark.parametrize("peer", RANGE_PEERS)
+def test_ranges(benchmark: BenchmarkFixture, peer: str, name: str) -> None:
+    trace, receiver = TRACES[name](), RANGE_PEERS[peer]
+    assert receiver(trace) == last_cached(trace)
+    benchmark.group = f"reordering from Python, {name}"
+    benchmark.pedantic(receiver, args=(trace,), rounds=ROUNDS, warmup_rounds=1)  # type: ignore[no-untyped-call]
+    if not benchmark.disabled:
+        describe(benchmark, len(trace))
+
+
+PAYLOAD = bytes(1 << 16)
+
+
+def bytes_by_mpcore(trace: Trace) -> int:
+    """Ranges in the queue, bytes in the ring, what is in order read out of it."""
+    size = (last_cached(trace) - trace.first) % 2**64
+    ring = ByteRing(ChunkPool((size >> 16) + 2), size + (1 << 16), trace.first)
+    receive_one, expected = ReorderQueue("runs", NODES).receive, trace.first
+    write, read, release = ring.write, ring.read, ring.release
+    for start, end, subflow in rows_of(trace):
+        write(start, PAYLOAD[: end - start if end > start else end - start + 2**64])
+        reached = receive_one(expected, start, end, subflow)
+        if reached != expected:
+            while part := min((reached - expected) % 2**64, 1 << 16):
+                read(expected, part)
+                expected = (expected + part) % 2**64
+            release(expected)
+    return (expected - trace.first) % 2**64
+
+
+def bytes_by_aioquic(trace: Trace) -> int:
+    stream = pytest.importorskip("aioquic.quic.stream")
+    frame = pytest.importorskip("aioquic.quic.packet").QuicStreamFrame
+    receiver, delivered = stream.QuicStreamReceiver(0, True), 0
+    for start, end, _ in rows_of(trace):
+        offset, size = (start - trace.first) % 2**64, (end - start) % 2**64
+        event = receiver.handle_frame(frame(data=PAYLOAD[:size], offset=offset))
+        delivered += len(event.data) if event else 0
+    return delivered
+
+
+def bytes_by_scapy(trace: Trace) -> int:
+    """Scapy only fills a buffer; nobody is told what is in order."""
+    buffer = pytest.importorskip("scapy.sessions").StringBuffer(1 << 30)
+    for start, end, _ in rows_of(trace):
+        buffer.append(PAYLOAD[: (end - start) % 2**64], (start - trace.first) % 2**64 + 1)
+    return len(buffer)
+
+
+BYTE_PEERS: dict[str, Receiver] = {
+    "mpcore": bytes_by_mpcore,
+    "aioquic": bytes_by_aioquic,
+    "scapy StringBuffer": bytes_by_scapy,
+}
+
+
+@pytest.mark.parametrize("name", ["simulator, 4 links", "recorded, kernel", "recorded, mpcore"])
+@pytest.mark.parametrize("peer", BYTE_PEERS)
+def test_bytes(benchmark: BenchmarkFixture, peer: str, name: str) -> None:
+    trace, receiver = TRACES[name](), BYTE_PEERS[peer]
+    size = (last_cached(trace) - trace.first) % 2**64
+    assert receiver(trace) == size
+    benchmark.group = f"reassembly of bytes from Python, {name}"
+    benchmark.pedantic(receiver, args=(trace,), rounds=ROUNDS, warmup_rounds=1)  # type: ignore[no-untyped-call]
+    if not benchmark.disabled:
+        describe(benchmark, len(trace), size)
