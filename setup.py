@@ -1,6 +1,8 @@
 """Build the compiled modules: pyx/a/b.pyx becomes mpcore.a.b, with its header in mpcore/a/b.pxd."""
 
 import os
+import platform
+import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -19,6 +21,12 @@ DIRECTIVES = {
     "freethreading_compatible": True,
 }
 FLAGS = ["-UNDEBUG", "-O1", "-g"] if DEBUG else ["-O3", "-g0"]
+# gcc's generic tuning clears a struct with `rep stos`, which takes longer to start than the stores take:
+# two of them were a third of the time that parsing a packet takes.
+STORES = "-mmemset-strategy=unrolled_loop:256:noalign,libcall:-1:noalign"
+COMPILER = os.environ.get("CC") or sysconfig.get_config_var("CC") or ""
+if platform.machine() == "x86_64" and "gcc" in COMPILER and "clang" not in COMPILER:
+    FLAGS.append(STORES)
 
 
 def extension(path: Path) -> Extension:
