@@ -5,84 +5,27 @@ is sent but by `poll_effect`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
-from mpcore.errors import WireError
-from mpcore.shim6.arrival import Arrival, complain
 from mpcore.shim6.claims import Claims
 from mpcore.shim6.context import Context, ContextKey
 from mpcore.shim6.counters import Shim6Counter
+from mpcore.shim6.dispatch import Dispatcher
 from mpcore.shim6.effects import Effect, Path
-from mpcore.shim6.events import Event, PeerError
+from mpcore.shim6.events import Event
 from mpcore.shim6.heuristic import FlowBook, FlowKey, Heuristic
+from mpcore.shim6.icmp import IcmpJudge, IcmpVerdict
 from mpcore.shim6.identity import Identity, Verifier
 from mpcore.shim6.lifecycle import Lifecycle
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.negotiate import Negotiator
 from mpcore.shim6.policy import Cause, PairPolicy
-from mpcore.shim6.quote import Quote, find_quoted, read_quote
 from mpcore.shim6.reap import Reap
 from mpcore.shim6.settings import Shim6Settings
 from mpcore.shim6.shared import Shared, Timer, TimerKind
 from mpcore.shim6.snapshot import describe
-from mpcore.shim6.states import ContextAction, ContextInput, ContextState, step
 from mpcore.shim6.tags import RandomSource
 from mpcore.shim6.update import Updater
-from mpcore.wire.shim6 import (
-    I1,
-    I2,
-    R1,
-    R2,
-    ErrorCode,
-    ErrorMessage,
-    I2bis,
-    Keepalive,
-    Message,
-    MessageType,
-    Preference,
-    Probe,
-    R1bis,
-    UnknownMessage,
-    UpdateAck,
-    UpdateRequest,
-    find_critical,
-    option_offset,
-    parse_message,
-)
-
-_RECEIVED = {
-    I1: Shim6Counter.I1_RX,
-    R1: Shim6Counter.R1_RX,
-    I2: Shim6Counter.I2_RX,
-    R2: Shim6Counter.R2_RX,
-    R1bis: Shim6Counter.R1BIS_RX,
-    I2bis: Shim6Counter.I2BIS_RX,
-    UpdateRequest: Shim6Counter.UPDATE_REQUEST_RX,
-    UpdateAck: Shim6Counter.UPDATE_ACK_RX,
-    Keepalive: Shim6Counter.KEEPALIVE_RX,
-    Probe: Shim6Counter.PROBE_RX,
-    ErrorMessage: Shim6Counter.ERROR_RX,
-    UnknownMessage: Shim6Counter.UNKNOWN_RX,
-}
-_TYPE_AT = 2
-_UNREACHABLE, _TIME_EXCEEDED, _PARAMETER_PROBLEM = 1, 3, 4
-_UNRECOGNISED_NEXT_HEADER = 1
-# RFC 5533 §8; code 4 (port) and Packet Too Big (type 2) are the transports' business.
-_UNREACHABLE_CODES = frozenset({0, 1, 2, 3, 5, 6})
-
-Tagged = UpdateRequest | UpdateAck | Keepalive | Probe
-
-
-@dataclass(frozen=True, slots=True)
-class IcmpVerdict:
-    """What becomes of an ICMPv6 error: `absorb` it, or hand it up.
-
-    With `path` the quoted packet left with these locators: the quote gets back its ULIDs and loses its Shim6
-    header, and the MTU of a Packet Too Big 8 octets, before it goes up (RFC 5533 §8).
-    """
-
-    absorb: bool
-    path: Path | None = None
+from mpcore.wire.shim6 import Preference
 
 
 class Shim6Manager:
@@ -108,6 +51,8 @@ class Shim6Manager:
         self._updater = Updater(self._shared, self._reap, claims)
         self._reap.on_moved = self._updater.hurry
         self._negotiator.on_established = self._updater.refresh
+        self._dispatcher = Dispatcher(self._shared, self._negotiator, self._updater, self._reap)
+        self._icmp = IcmpJudge(self._shared, self._negotiator, self._reap)
         self._flows = FlowBook(heuristic or Heuristic(), settings.max_flows)
 
     # Out.
@@ -126,6 +71,7 @@ class Shim6Manager:
 
     def counters(self) -> dict[str, int]:
         """Return all counters by their MIB names."""
+        self._shared.counters[Shim6Counter.LIMIT_FLOWS] = self._flows.evicted
         return {counter.mib: self._shared.counters[counter] for counter in Shim6Counter}
 
     def contexts(self) -> tuple[Context, ...]:
@@ -144,67 +90,20 @@ class Shim6Manager:
 
     def handle_control(self, source: bytes, destination: bytes, data: bytes, now_ns: int) -> None:
         """Process a control message: `data` from the Shim6 header to the end of the packet."""
-        pair = Pair(destination, source)
-        if any(len(address) != 16 or address[0] == 0xFF or not any(address) for address in pair):
-            self._shared.count(Shim6Counter.BAD_ADDRESS)
-            return
-        try:
-            message = parse_message(data)
-        except WireError:
-            self._shared.count(Shim6Counter.MALFORMED_RX)
-            return
-        self._shared.count(_RECEIVED[type(message)])
-        arrival = Arrival(pair, message, data, now_ns)
-        critical = find_critical(message)
-        if critical is not None:
-            self._shared.count(Shim6Counter.CRITICAL_OPTION)
-            at = option_offset(data, critical.kind) or 0
-            complain(self._shared, arrival, ErrorCode.CRITICAL_OPTION, at)
-            return
-        self._dispatch(arrival, message)
+        self._dispatcher.handle_control(source, destination, data, now_ns)
 
     def handle_payload(self, source: bytes, destination: bytes, tag: int, now_ns: int) -> Path | None:
         """Decide on a packet with a payload header whose context is unknown to the data plane, or watched.
 
         Returns the path whose ULIDs the packet gets, or None when it is to be dropped (RFC 5533 §12.2).
         """
-        pair = Pair(destination, source)
-        context = self._shared.contexts.by_tag_local.get(tag)
-        state = context.state if context is not None else ContextState.IDLE
-        action, _ = step(state, ContextInput.PAYLOAD)
-        if context is None or action is ContextAction.SEND_R1BIS:
-            self._negotiator.answer_unknown(pair, tag, now_ns)
-            return None
-        if action is ContextAction.DROP:
-            self._shared.count(Shim6Counter.PAYLOAD_REFUSED)
-            return None
-        if action is not ContextAction.PROCESS:
-            self._negotiator.repeat(context, action, now_ns)
-        self._note_received(context, now_ns)
-        return context.path()
+        return self._dispatcher.handle_payload(source, destination, tag, now_ns)
 
     def handle_icmp(
         self, icmp_type: int, code: int, quoted: bytes, now_ns: int, pointer: int = 0
     ) -> IcmpVerdict:
-        """Act on an ICMPv6 error about the packet `quoted`, or say that it goes up (RFC 5533 §8).
-
-        It is never more than a hint: the current pair is probed, and left only when another one answers and
-        it does not (RFC 5534 §3.3, §8).
-        """
-        quote = read_quote(quoted)
-        context = find_quoted(self._shared, quote, now_ns) if quote is not None else None
-        if quote is None or context is None:
-            self._shared.count(Shim6Counter.FOREIGN_ERROR)
-            return IcmpVerdict(False)
-        if quote.kind == MessageType.I1 and (icmp_type, code) == (
-            _PARAMETER_PROBLEM,
-            _UNRECOGNISED_NEXT_HEADER,
-        ):
-            self._negotiator.handle_unsupported(context, now_ns)
-            return IcmpVerdict(not self._shared.settings.deliver_all_icmp)
-        path = context.path() if quote.tag is not None and quote.kind is None else None
-        acted = _is_ours(icmp_type, code, pointer, quote) and self._take_hint(context, now_ns)
-        return IcmpVerdict(acted and not self._shared.settings.deliver_all_icmp, path)
+        """Act on an ICMPv6 error about the packet `quoted`, or say that it goes up (RFC 5533 §8)."""
+        return self._icmp.handle(icmp_type, code, quoted, now_ns, pointer)
 
     # In: what the data plane sees.
 
@@ -216,7 +115,7 @@ class Shim6Manager:
         if sent_ns is not None and (received_ns is None or sent_ns <= received_ns):
             self._note_sent(context, now_ns)
         if received_ns is not None:
-            self._note_received(context, now_ns)
+            self._dispatcher.note_received(context, now_ns)
         if sent_ns is not None and received_ns is not None and sent_ns > received_ns:
             self._note_sent(context, now_ns)
 
@@ -311,90 +210,10 @@ class Shim6Manager:
         else:
             self._updater.handle_timeout(context, now_ns)
 
-    # Dispatch (RFC 5533 §12.4).
-
-    def _dispatch(self, arrival: Arrival, message: Message) -> None:
-        match message:
-            case I1():
-                self._negotiator.handle_i1(arrival, message)
-            case R1():
-                self._negotiator.handle_r1(arrival, message)
-            case I2():
-                self._negotiator.handle_i2(arrival, message)
-            case R2():
-                self._negotiator.handle_r2(arrival, message)
-            case R1bis():
-                self._negotiator.handle_r1bis(arrival, message)
-            case I2bis():
-                self._negotiator.handle_i2bis(arrival, message)
-            case ErrorMessage():
-                self._handle_error(arrival, message)
-            case UnknownMessage():
-                complain(self._shared, arrival, ErrorCode.UNKNOWN_MESSAGE, _TYPE_AT)
-            case UpdateRequest() | UpdateAck() | Keepalive() | Probe():
-                self._handle_tagged(arrival, message)
-
-    def _handle_tagged(self, arrival: Arrival, message: Tagged) -> None:
-        """Give a message to the context of its tag if its addresses are right, else answer by R1bis."""
-        context = self._shared.contexts.by_tag_local.get(message.receiver_tag)
-        event = _INPUTS[type(message)]
-        state = context.state if context is not None else ContextState.IDLE
-        action, _ = step(state, event)
-        if context is None or action is ContextAction.SEND_R1BIS or not context.owns(*arrival.pair):
-            self._negotiator.answer_unknown(arrival.pair, message.receiver_tag, arrival.now_ns)
-            return
-        if action is ContextAction.DROP:
-            self._shared.count(Shim6Counter.UNEXPECTED)
-            return
-        if action is not ContextAction.PROCESS:
-            self._negotiator.repeat(context, action, arrival.now_ns)
-        if action in _PROCESSED:
-            self._process(arrival, context, message)
-
-    def _process(self, arrival: Arrival, context: Context, message: Tagged) -> None:
-        now_ns = arrival.now_ns
-        match message:
-            case Keepalive():
-                self._reap.keepalive_in(context, now_ns)
-            case Probe():
-                self._reap.probe_in(context, *arrival.addresses, message, now_ns)
-            case UpdateRequest():
-                self._note_received(context, now_ns)
-                self._updater.handle_request(arrival, context, message)
-            case UpdateAck():
-                self._note_received(context, now_ns)
-                self._updater.handle_ack(context, message)
-
-    def _handle_error(self, arrival: Arrival, message: ErrorMessage) -> None:
-        """Find out which of our messages the peer could not process (RFC 5533 §5.14, §12.4)."""
-        quote = read_quote(message.packet)
-        context = find_quoted(self._shared, quote, arrival.now_ns) if quote is not None else None
-        if quote is None or context is None or arrival.pair != quote.pair:
-            self._shared.count(Shim6Counter.FOREIGN_ERROR)
-            return
-        self._shared.events.append(PeerError(*context.key, message.code, message.pointer))
-        out_of_step = message.code in (ErrorCode.GENERATION, ErrorCode.LOCATOR_COUNT)
-        if out_of_step and self._shared.may_answer(context, arrival.now_ns):
-            self._updater.say_all_again(context, arrival.now_ns)
-
-    # Small things.
-
-    def _note_received(self, context: Context, now_ns: int) -> None:
-        context.active_ns = now_ns
-        self._reap.payload_in(context, now_ns)
-
     def _note_sent(self, context: Context, now_ns: int) -> None:
         context.active_ns = now_ns
         context.used_pair(context.pair, now_ns)
         self._reap.payload_out(context, now_ns)
-
-    def _take_hint(self, context: Context, now_ns: int) -> bool:
-        """Search because of a hint; returns whether there is anything to search among."""
-        if context.state is not ContextState.ESTABLISHED:
-            return False
-        situation = self._reap.explorer.situation(context, Cause.HINT)
-        self._reap.suspect(context, Cause.HINT, now_ns)
-        return len(situation.locals) * len(situation.peers) > 1
 
     def _addresses_changed(self, address: bytes, now_ns: int) -> None:
         usable = self._shared.addresses.usable(address)
@@ -407,29 +226,3 @@ class Shim6Manager:
             if not usable and context.pair.local == address:
                 self._reap.suspect(context, Cause.LOCAL_FAILURE, now_ns)
             self._updater.refresh(context, now_ns)
-
-
-_INPUTS = {
-    UpdateRequest: ContextInput.UPDATE_REQUEST,
-    UpdateAck: ContextInput.UPDATE_ACK,
-    Keepalive: ContextInput.KEEPALIVE,
-    Probe: ContextInput.PROBE,
-}
-_PROCESSED = frozenset(
-    {
-        ContextAction.PROCESS,
-        ContextAction.SEND_I2_AND_PROCESS,
-        ContextAction.SEND_I2BIS_AND_PROCESS,
-    }
-)
-
-
-def _is_ours(icmp_type: int, code: int, pointer: int, quote: Quote) -> bool:
-    """Tell whether an ICMPv6 error is about the path and not about the transport (RFC 5533 §8)."""
-    if icmp_type == _UNREACHABLE:
-        return code in _UNREACHABLE_CODES
-    if icmp_type == _PARAMETER_PROBLEM:
-        if code == _UNRECOGNISED_NEXT_HEADER and quote.tag is not None:
-            return True
-        return quote.start <= pointer < quote.end
-    return icmp_type == _TIME_EXCEEDED
