@@ -18,7 +18,7 @@ from mpcore.lab.wait import wait_for_line, wait_until
 
 SERVER = (sys.executable, "-m", "mpcore.lab.echo_server")
 CLIENT = (sys.executable, "-m", "mpcore.lab.echo_client")
-GIVE_UP_S = 60.0
+GIVE_UP_S = 40.0
 
 
 @contextmanager

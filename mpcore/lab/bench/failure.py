@@ -56,7 +56,7 @@ def _stall(stage: Stage, *, pair: Pair, way: Way, loss: Loss, index: int) -> Sam
             finally:
                 _MEND[loss](link, host)
                 _wait_for_link(link)
-    details = {"bytes": received.bytes, "error": received.error}
+    details = {"bytes": received.bytes} | ({"error": received.error} if received.error else {})
     return Sample(received.stall_ms(lost_s), received.intact and not received.error, details)
 
 

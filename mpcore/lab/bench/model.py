@@ -1,5 +1,6 @@
 """What the bench is made of: cases of variants that yield samples, and targets that compare their medians."""
 
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +23,12 @@ class Sample:
 
     def to_dict(self) -> dict[str, Any]:
         """Return it as the JSON document shows it."""
-        return {"value": round(self.value, 3), "intact": self.intact, **self.details}
+        return {"value": finite(self.value), "intact": self.intact, **self.details}
+
+
+def finite(value: float) -> float | None:
+    """Return `value`, rounded, as JSON can say it: None for what has no end or no meaning."""
+    return round(value, 4) if math.isfinite(value) else None
 
 
 class Compare(Enum):
@@ -54,10 +60,10 @@ class Target:
         other = medians[self.reference]
         if self.compare is Compare.DIFFERENCE:
             return value - other
-        return value / other if other else float("inf")
+        return value / other if other else math.nan
 
     def is_met(self, medians: Mapping[str, float]) -> bool:
-        """Tell whether the figure keeps within the bound."""
+        """Tell whether the figure keeps within the bound; what cannot be compared does not."""
         figure = self.figure(medians)
         return figure >= self.at_least if self.at_least is not None else figure <= (self.at_most or 0.0)
 
@@ -94,6 +100,7 @@ class Case:
     """One comparison: `variants` run in turn on the same links, `runs` times each.
 
     `unit` is that of each sample's value. `columns` names the details that the table shows beside it.
+    `worst` is the value of a run that failed: nothing, or, where less is better, without end.
     """
 
     name: str
@@ -103,6 +110,7 @@ class Case:
     variants: Mapping[str, Measure]
     targets: Sequence[Target]
     columns: Sequence[str] = ()
+    worst: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,16 +123,26 @@ class CaseResult:
 
     @property
     def medians(self) -> dict[str, float]:
-        """The median of each variant's values."""
+        """The median of each variant's values, the worst for one that failed more often than not."""
         return {
             name: statistics.median(sample.value for sample in samples)
             for name, samples in self.samples.items()
         }
 
     @property
+    def count(self) -> int:
+        """How many runs there were, of all variants."""
+        return sum(map(len, self.samples.values()))
+
+    @property
+    def failures(self) -> int:
+        """How many of them failed, or brought other bytes than were sent."""
+        return sum(not sample.intact for samples in self.samples.values() for sample in samples)
+
+    @property
     def intact(self) -> bool:
         """Whether every byte of every run arrived as it was sent."""
-        return all(sample.intact for samples in self.samples.values() for sample in samples)
+        return not self.failures
 
     @property
     def met(self) -> bool:

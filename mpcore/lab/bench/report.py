@@ -1,9 +1,10 @@
 """The bench's results as tables for people and as one document for programs."""
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from mpcore.lab.bench.model import CaseResult, Target
+from mpcore.lab.bench.model import CaseResult, Target, finite
 from mpcore.lab.bench.runner import BenchResult
 
 
@@ -26,7 +27,7 @@ def _case_document(result: CaseResult, links: list[dict[str, Any]]) -> dict[str,
         "background_load": round(result.background, 3),
         "variants": {
             name: {
-                "median": round(result.medians[name], 3),
+                "median": finite(result.medians[name]),
                 "runs": [sample.to_dict() for sample in samples],
             }
             for name, samples in result.samples.items()
@@ -40,7 +41,7 @@ def _target_document(target: Target, result: CaseResult) -> dict[str, Any]:
         "variant": target.variant,
         "reference": target.reference,
         "compare": target.compare.name.lower(),
-        "figure": round(target.figure(result.medians), 4),
+        "figure": finite(target.figure(result.medians)),
         "at_least": target.at_least,
         "at_most": target.at_most,
         "met": target.is_met(result.medians),
@@ -66,7 +67,7 @@ def _case_lines(result: CaseResult) -> Iterator[str]:
         shown = (f"{cell:>{width}}" for cell, width in zip(cells, widths[1:], strict=True))
         yield f"  {name:<{widths[0]}}  {'  '.join(shown)}".rstrip()
     if not result.intact:
-        yield "  BYTES WERE LOST OR CHANGED"
+        yield f"  {result.failures} of {result.count} runs failed, or their bytes were changed"
 
 
 def _row(result: CaseResult, name: str) -> tuple[str, ...]:
@@ -87,7 +88,7 @@ def _verdicts(targets: Sequence[Target], result: CaseResult) -> tuple[str, str, 
 
 
 def _number(value: float | None) -> str:
-    if value is None:
+    if value is None or not math.isfinite(value):
         return "-"
     return f"{value:.0f}" if abs(value) >= 100 else f"{value:.2f}"
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from mpcore.lab.bench.cases import CASES
 from mpcore.lab.bench.machine import describe_link, describe_machine
-from mpcore.lab.bench.model import Case, CaseResult, Sample, Say
+from mpcore.lab.bench.model import Case, CaseResult, Measure, Sample, Say
 from mpcore.lab.bench.stage import Stage, background
 from mpcore.lab.commands import LabError
 
@@ -50,11 +50,16 @@ def _play(case: Case, stage: Stage, runs: int, say: Say) -> dict[str, list[Sampl
     samples: dict[str, list[Sample]] = {name: [] for name in case.variants}
     for run in range(1, runs + 1):
         for name, measure in case.variants.items():
-            try:
-                sample = measure(stage)
-            except LabError as error:
-                raise LabError(f"{case.name}, {name}: {error}") from None
+            sample = _measure(case, measure, stage)
             samples[name].append(sample)
-            broken = "" if sample.intact else ", BYTES LOST OR CHANGED"
+            broken = "" if sample.intact else f", FAILED: {sample.details.get('error', 'bytes changed')}"
             say(f"{case.name} run {run}/{runs}: {name}: {sample.value:.1f} {case.unit}{broken}")
     return samples
+
+
+def _measure(case: Case, measure: Measure, stage: Stage) -> Sample:
+    """Return a sample; one that failed has the worst value, and what went wrong among its details."""
+    try:
+        return measure(stage)
+    except LabError as error:
+        return Sample(case.worst, False, {"error": str(error)})
