@@ -282,9 +282,10 @@ class Negotiator:
     def _handle_third(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:
         assert half.remote is not None
         option = segment.find(MpCapable)
-        if option is None and segment.seq != next_seq(half.remote.isn) and segment.find(Dss) is not None:
+        follows = segment.seq != next_seq(half.remote.isn) or not segment.payload
+        if option is None and follows and segment.find(Dss) is not None:
             # It overtook the packet with the keys, which the peer repeats until data is acknowledged
-            # (RFC 8684 §3.1); so this one will come again too.
+            # (RFC 8684 §3.1); so this one, data or DATA_FIN, will come again too.
             return _DROP
         self._forget(key)
         reason = third_ack_fault(option, half.key_local)

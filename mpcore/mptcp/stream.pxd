@@ -35,3 +35,7 @@ cdef void stream_end(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nog
 # True when the range may take memory that is not kept for data in order.
 cdef int stream_has_memory(const plane_t *plane, const ring_t *ring, uint64_t offset,
                            uint32_t size) noexcept nogil
+# Hands the oldest `size` unacknowledged bytes to whatever subflow can carry them.
+cdef void stream_reinject_head(plane_t *plane, conn_t *conn, uint32_t size) noexcept nogil
+# The subflow is gone: what it sent before may go out under its number again.
+cdef void stream_forget_origin(conn_t *conn, uint8_t origin) noexcept nogil

@@ -9,3 +9,5 @@ cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil
 cdef int transmit_again(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil
 # The subflow best suited for a control message, or NULL.
 cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil
+# Repeats a client's third ACK until the peer has shown that it has our key.
+cdef void transmit_keys(plane_t *plane, conn_t *conn) noexcept nogil

@@ -285,8 +285,11 @@ cdef struct conn_t:            # owner: Engine
     int64_t fin_ns             # its retransmission
     int64_t data_rto_ns        # data-level retransmission (RFC 8684 §3.3.6)
     uint8_t data_backoff
+    uint64_t data_recover      # what was sent when that timer fired: up to here each hole is filled at once
     int64_t persist_ns         # window probe
     uint8_t persist_tries
+    uint8_t persist_silent     # probes in a row that nothing answered
+    int64_t persist_sent_ns
     span_t *reinject           # ranges for other subflows, oldest first; start == end: empty
     uint8_t *reinject_from     # subflow that sent the range before
     uint32_t reinject_count

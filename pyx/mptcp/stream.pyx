@@ -50,6 +50,7 @@ from mpcore.store.ring cimport (
 
 
 cdef enum:
+    ANY_SUBFLOW = 255
     STORE_PRUNED = -2          # no place among what is out of order
     RESERVE_SHARE = 8          # an eighth of the pool
 
@@ -184,7 +185,8 @@ cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept n
         conn.tx_una = offset
         conn.host_ack_now = HOST_ACK_DUE
         conn.data_backoff = 0
-        conn.data_rto_ns = NEVER
+        # after a loss at the data level the next hole need not wait for a timer again
+        conn.data_rto_ns = plane.now_ns if offset < conn.data_recover else NEVER
     mark_dirty(plane, conn)
 
 
@@ -226,6 +228,23 @@ cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, ui
     conn.reinject[conn.reinject_count].end = end
     conn.reinject_from[conn.reinject_count] = origin
     conn.reinject_count += 1
+
+
+cdef void stream_reinject_head(plane_t *plane, conn_t *conn, uint32_t size) noexcept nogil:
+    cdef uint32_t i
+    for i in range(conn.reinject_count):
+        # whoever sent it before, nobody repairs it
+        conn.reinject_from[i] = ANY_SUBFLOW
+        if conn.reinject[i].start <= conn.tx_una < conn.reinject[i].end:
+            return
+    stream_reinject_range(plane, conn, conn.tx_una, min(conn.tx_nxt, conn.tx_una + size), ANY_SUBFLOW)
+
+
+cdef void stream_forget_origin(conn_t *conn, uint8_t origin) noexcept nogil:
+    cdef uint32_t i
+    for i in range(conn.reinject_count):
+        if conn.reinject_from[i] == origin:
+            conn.reinject_from[i] = ANY_SUBFLOW
 
 
 cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:

@@ -8,7 +8,7 @@ from libc.stdint cimport uint8_t
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.output cimport EMIT_OK, emit_reset, emit_segment
 from mpcore.mptcp.sender cimport sender_clear, sender_push, sender_sent
-from mpcore.mptcp.stream cimport stream_reinject
+from mpcore.mptcp.stream cimport stream_forget_origin, stream_reinject
 from mpcore.mptcp.types cimport (
     EVENT_SUBFLOW_CLOSED,
     NEVER,
@@ -95,6 +95,7 @@ cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_
         return
     # even without another subflow: one may still come (break before make, RFC 8684 §3.3.6)
     stream_reinject(plane, conn, subflow)
+    stream_forget_origin(conn, subflow.index)
     subflow.state = SF_CLOSED
     subflow.close_reason = reason
     subflow.join_ns = NEVER

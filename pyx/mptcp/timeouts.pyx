@@ -10,9 +10,9 @@ from mpcore.mptcp.sender cimport (
     sender_reorder_timeout,
     sender_timeout,
 )
-from mpcore.mptcp.stream cimport stream_detach, stream_only_subflow, stream_reinject, stream_reinject_range
+from mpcore.mptcp.stream cimport stream_detach, stream_only_subflow, stream_reinject, stream_reinject_head
 from mpcore.mptcp.subflow cimport SF_IN_EXPIRED, subflow_close, subflow_step
-from mpcore.mptcp.transmit cimport transmit_again, transmit_subflow
+from mpcore.mptcp.transmit cimport transmit_again, transmit_keys, transmit_subflow
 from mpcore.mptcp.types cimport (
     CLOSE_FIN,
     CLOSE_TIMEOUT,
@@ -34,7 +34,7 @@ from mpcore.store.counters cimport COUNTER_MPTCP_RETRANS, COUNTER_SUBFLOW_STALE,
 cdef enum:
     JOIN_TRIES = 5             # third ACKs of a join before it is given up
     BACKOFF_MAX = 6            # doublings of DATA_FIN and probe timers
-    ANY_SUBFLOW = 255
+    SILENT_TRIES = 12          # of these without any answer before the paths are given up
 
 
 cdef void join_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -127,15 +127,31 @@ cdef int64_t subflow_deadline(const subflow_t *subflow) noexcept nogil:
 
 # --- the stream's timers
 
+cdef void give_up(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Nothing comes back on any path: they are closed, and the connection waits for a new one (RFC 8684 §3.4)."""
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if can_carry(conn.subflows[i]):
+            subflow_close(plane, conn, conn.subflows[i], CLOSE_TIMEOUT)
+
+
 cdef void data_fin_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Repeat DATA_FIN on every subflow: with nothing in flight, none is known to be dead."""
     cdef subflow_t *subflow = transmit_subflow(conn)
+    cdef int i
     conn.fin_ns = NEVER
     if conn.fin_acked or subflow == NULL:
         return
-    emit_data_fin(plane, conn, subflow)
-    if conn.fin_tries < BACKOFF_MAX:
-        conn.fin_tries += 1
-    conn.fin_ns = plane.now_ns + (subflow.rto_ns << conn.fin_tries)
+    conn.fin_tries += 1
+    if conn.fin_tries > SILENT_TRIES:
+        conn.fin_tries = 0
+        give_up(plane, conn)
+        return
+    conn.fin_ns = plane.now_ns + (subflow.rto_ns << min(conn.fin_tries, BACKOFF_MAX))
+    transmit_keys(plane, conn)
+    for i in range(SUBFLOW_MAX):
+        if can_carry(conn.subflows[i]):
+            emit_data_fin(plane, conn, conn.subflows[i])
 
 
 cdef int head_in_flight(const conn_t *conn) noexcept nogil:
@@ -154,24 +170,43 @@ cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     conn.data_rto_ns = NEVER
     if subflow == NULL or conn.tx_una == conn.tx_nxt:
         return
-    if not head_in_flight(conn) and conn.reinject_count == 0:
+    if not head_in_flight(conn):
         count(plane, COUNTER_MPTCP_RETRANS)
-        stream_reinject_range(plane, conn, conn.tx_una, min(conn.tx_nxt, conn.tx_una + subflow.mss),
-                              ANY_SUBFLOW)
+        stream_reinject_head(plane, conn, subflow.mss)
+        conn.data_recover = conn.tx_nxt
         if conn.data_backoff < BACKOFF_MAX:
             conn.data_backoff += 1
     conn.data_rto_ns = plane.now_ns + 2 * (subflow.rto_ns << conn.data_backoff)
 
 
+cdef int was_heard_since(const conn_t *conn, int64_t since_ns) noexcept nogil:
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if can_carry(conn.subflows[i]) and conn.subflows[i].last_rx_ns >= since_ns:
+            return 1
+    return 0
+
+
 cdef void persist_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Ask for the window; for ever as long as there are answers (RFC 9293 §3.8.6.1)."""
     cdef subflow_t *subflow = transmit_subflow(conn)
+    cdef int i
     conn.persist_ns = NEVER
     if subflow == NULL:
         return
-    emit_probe(plane, conn, subflow)
+    conn.persist_silent = 0 if was_heard_since(conn, conn.persist_sent_ns) else conn.persist_silent + 1
+    if conn.persist_silent > SILENT_TRIES:
+        conn.persist_silent = 0
+        give_up(plane, conn)
+        return
+    conn.persist_sent_ns = plane.now_ns
     if conn.persist_tries < BACKOFF_MAX:
         conn.persist_tries += 1
     conn.persist_ns = plane.now_ns + (subflow.rto_ns << conn.persist_tries)
+    emit_probe(plane, conn, subflow)
+    for i in range(SUBFLOW_MAX if conn.persist_silent else 0):
+        if can_carry(conn.subflows[i]) and conn.subflows[i] != subflow:
+            emit_probe(plane, conn, conn.subflows[i])
 
 
 cdef void timers_of_stream(plane_t *plane, conn_t *conn) noexcept nogil:

@@ -7,12 +7,13 @@ so a repeat carries the very same mapping (RFC 8684 §3.3.1: a mapping is not ch
 from libc.stdint cimport uint32_t, uint64_t
 
 from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
-from mpcore.mptcp.output cimport EMIT_FULL, EMIT_GONE, EMIT_OK, emit_data_fin, emit_segment
+from mpcore.mptcp.output cimport EMIT_FULL, EMIT_GONE, EMIT_OK, emit_ack, emit_data_fin, emit_segment
 from mpcore.mptcp.scheduler cimport schedule
 from mpcore.mptcp.sender cimport segment_at, sender_push, sender_room, sender_sent
 from mpcore.mptcp.stream cimport stream_take_reinject, stream_reinject_range
 from mpcore.mptcp.types cimport (
     NEVER,
+    ROLE_CLIENT,
     SEG_FOREIGN,
     SEG_LOST,
     SUBFLOW_MAX,
@@ -80,11 +81,14 @@ cdef int send_reinjection(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
     """1 when something went, 0 when there is nothing for this subflow, EMIT_FULL when the queue is full."""
     cdef uint64_t offset = 0
     cdef uint32_t size = stream_take_reinject(conn, subflow, subflow.mss, &offset)
+    cdef int status
     if size == 0:
         return 0
-    if send_piece(plane, conn, subflow, offset, size, 1) != EMIT_OK:
+    status = send_piece(plane, conn, subflow, offset, size, 1)
+    if status != EMIT_OK:
         stream_reinject_range(plane, conn, offset, offset + size, ANY_SUBFLOW)
-        return EMIT_FULL
+        # at the limit of segments in flight this subflow takes no more, but others may
+        return EMIT_FULL if status == EMIT_FULL else 0
     count(plane, COUNTER_REINJECTED)
     return 1
 
@@ -145,6 +149,15 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
     return 0
 
 
+cdef int is_better(const subflow_t *subflow, const subflow_t *best) noexcept nogil:
+    """True for the one that was heard of last: a dead path with nothing in flight shows in no other way."""
+    if subflow.suspect != best.suspect:
+        return best.suspect
+    if subflow.last_rx_ns != best.last_rx_ns:
+        return subflow.last_rx_ns > best.last_rx_ns
+    return subflow.srtt_ns and subflow.srtt_ns < best.srtt_ns
+
+
 cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil:
     cdef subflow_t *best = NULL
     cdef subflow_t *subflow
@@ -153,19 +166,29 @@ cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil:
         subflow = conn.subflows[i]
         if not can_carry(subflow):
             continue
-        if best == NULL or (best.suspect and not subflow.suspect) or (
-                best.suspect == subflow.suspect and subflow.srtt_ns and subflow.srtt_ns < best.srtt_ns):
+        if best == NULL or is_better(subflow, best):
             best = subflow
     return best
 
 
-cdef void send_data_fin(plane_t *plane, conn_t *conn) noexcept nogil:
-    """DATA_FIN once the last byte has been sent (RFC 8684 §3.3.3)."""
+cdef void transmit_keys(plane_t *plane, conn_t *conn) noexcept nogil:
+    """The peer takes nothing before it has our key (RFC 8684 §3.1), and a DATA_FIN alone does not bring it."""
+    if conn.role == ROLE_CLIENT and not conn.established and is_live(conn.subflows[0]):
+        if conn.subflows[0].snd_nxt == 1:
+            emit_ack(plane, conn, conn.subflows[0])
+
+
+cdef int send_data_fin(plane_t *plane, conn_t *conn) noexcept nogil:
+    """DATA_FIN once the last byte has been sent (RFC 8684 §3.3.3); 1 when the queue is full."""
     cdef subflow_t *subflow = transmit_subflow(conn)
-    if subflow == NULL or emit_data_fin(plane, conn, subflow) != EMIT_OK:
-        return
+    if subflow == NULL:
+        return 0
+    transmit_keys(plane, conn)
+    if emit_data_fin(plane, conn, subflow) != EMIT_OK:
+        return 1
     conn.fin_sent = 1
     conn.fin_ns = plane.now_ns + subflow.rto_ns
+    return 0
 
 
 cdef void arm_stream_timers(plane_t *plane, conn_t *conn) noexcept nogil:
@@ -184,7 +207,11 @@ cdef void arm_stream_timers(plane_t *plane, conn_t *conn) noexcept nogil:
                 conn.persist_ns = plane.now_ns + (subflow.rto_ns << conn.persist_tries)
     else:
         conn.persist_ns = NEVER
-        conn.persist_tries = 0
+        conn.persist_tries = conn.persist_silent = 0
+    if conn.fin_sent and not conn.fin_acked and conn.fin_ns == NEVER:
+        subflow = transmit_subflow(conn)
+        if subflow != NULL:
+            conn.fin_ns = plane.now_ns + subflow.rto_ns
 
 
 cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil:
@@ -198,7 +225,7 @@ cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil:
     if not full:
         full |= send_new(plane, conn)
     if conn.host_fin and not conn.fin_sent and conn.tx_nxt == conn.tx_fin:
-        send_data_fin(plane, conn)
+        full |= send_data_fin(plane, conn)
     arm_stream_timers(plane, conn)
     # the host's data is on its way: packets of it that still wait have nothing to carry
     if conn.tx_nxt == conn.tx_end:

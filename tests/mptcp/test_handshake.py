@@ -429,6 +429,15 @@ def test_data_that_overtook_the_keys_is_not_the_end() -> None:
     assert opened(run.network(third_ack(option))).key_local == key
 
 
+def test_a_data_fin_that_overtook_the_keys_is_not_the_end() -> None:
+    """RFC 8684 §3.1, §3.3.3: a client may close at once; its DATA_FIN is repeated too."""
+    run = bench()
+    key = served(run)
+    fin = Dss(data_seq=9, subflow_seq=0, data_len=1, data_fin=True)
+    assert run.network(incoming(ACK, SERVER_ISN + 1, 0, (fin,))).verdict.kind is VerdictKind.DROP
+    assert opened(run.network(third_ack(MpCapable(key_sender=PEER_KEY, key_receiver=key)))).key_local == key
+
+
 def test_packets_that_tcp_would_refuse_change_nothing() -> None:
     """RFC 8684 §3: options count only on segments that pass TCP's own checks."""
     run = bench()
