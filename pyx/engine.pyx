@@ -746,7 +746,7 @@ cdef class Engine:
             self.plane.counters[counter] += <uint64_t>amount
 
     def memory(self):
-        """Return what is held now: connections, chunks of payload, events, packets not sent, carriers on hold."""
+        """Return what is held now: connections, chunks, events, packets not sent, carriers on hold."""
         cdef int port
         packets = 0
         for port in range(len(self._port_addresses)):

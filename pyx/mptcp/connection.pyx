@@ -225,9 +225,10 @@ cdef int connection_is_over(const conn_t *conn) noexcept nogil:
 
 
 cdef void check_end(plane_t *plane, conn_t *conn) noexcept nogil:
-    """Without a subflow a finished connection lingers for what is late; another waits for a path (RFC 8684 §3.4).
+    """Without a subflow a finished connection lingers, another one waits for a path (RFC 8684 §3.4).
 
-    Late are packets of the first subflow, which the socket would take for its own, and the socket's last words.
+    Late are packets of the first subflow, which the socket would take for its own, and the socket's last
+    words.
     """
     if has_subflow(conn):
         conn.close_ns = NEVER

@@ -111,8 +111,8 @@ cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8
                       int subflow) noexcept nogil:
     """RFC 8684 §3.8: what is outside the window is dropped and not acknowledged at the data level.
 
-    So is what the reordering queue has no place for: refused on its subflow it could stand before the very data
-    that would make room.
+    So is what the reordering queue has no place for: refused on its subflow it could stand before the very
+    data that would make room.
     """
     cdef uint64_t end = offset + size
     cdef uint32_t old

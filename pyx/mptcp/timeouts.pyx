@@ -128,7 +128,7 @@ cdef int64_t subflow_deadline(const subflow_t *subflow) noexcept nogil:
 # --- the stream's timers
 
 cdef void give_up(plane_t *plane, conn_t *conn) noexcept nogil:
-    """Nothing comes back on any path: they are closed, and the connection waits for a new one (RFC 8684 §3.4)."""
+    """Nothing comes back on any path: they are closed, the connection waits for a new one (RFC 8684 §3.4)."""
     cdef int i
     for i in range(SUBFLOW_MAX):
         if can_carry(conn.subflows[i]):

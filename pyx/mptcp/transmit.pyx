@@ -150,7 +150,7 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
 
 
 cdef int is_better(const subflow_t *subflow, const subflow_t *best) noexcept nogil:
-    """True for the one that was heard of last: a dead path with nothing in flight shows in no other way."""
+    """True for the one heard of last: a dead path with nothing in flight shows in no other way."""
     if subflow.suspect != best.suspect:
         return best.suspect
     if subflow.last_rx_ns != best.last_rx_ns:

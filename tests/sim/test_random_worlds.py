@@ -65,7 +65,7 @@ def link_settings(draw: st.DrawFn) -> LinkSettings:
 
 @st.composite
 def scripts(draw: st.DrawFn, links: int) -> tuple[tuple[int, str, str], ...]:
-    """Cuts and losses of addresses once joins are done; the last link is left alone: there always is a way."""
+    """Cuts and lost addresses once joins are done; the last link stays: there always is a way."""
     if links < 2 or draw(st.booleans()):
         return ()
     steps = st.tuples(
