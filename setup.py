@@ -16,7 +16,7 @@ DIRECTIVES = {
     "boundscheck": DEBUG,
     "wraparound": False,
     "initializedcheck": DEBUG,
-    "nonecheck": DEBUG,
+    "nonecheck": False,  # methods without the GIL use self, and the check would need it
     "cdivision": True,
     "freethreading_compatible": True,
 }

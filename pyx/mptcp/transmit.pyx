@@ -172,7 +172,7 @@ cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil:
 
 
 cdef void transmit_keys(plane_t *plane, conn_t *conn) noexcept nogil:
-    """The peer takes nothing before it has our key (RFC 8684 §3.1), and a DATA_FIN alone does not bring it."""
+    """The peer takes nothing before it has our key (RFC 8684 §3.1), which a DATA_FIN alone does not bring."""
     if conn.role == ROLE_CLIENT and not conn.established and is_live(conn.subflows[0]):
         if conn.subflows[0].snd_nxt == 1:
             emit_ack(plane, conn, conn.subflows[0])
