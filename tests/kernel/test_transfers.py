@@ -53,8 +53,7 @@ def test_every_size_arrives_both_ways(
     assert fallbacks(moved()) == {}
 
 
-@roles
-@versions
+@pytest.mark.parametrize(("version", "to_a"), [(4, False), (6, True)])
 def test_a_long_transfer_uses_both_links(hosts: Lab, daemon: Daemon, to_a: bool, version: int) -> None:
     moved = nstat_delta(hosts.b)
     before = link_bytes(hosts)
