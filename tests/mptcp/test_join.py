@@ -418,3 +418,17 @@ def test_deadlines_agree_with_a_dictionary(steps: list[tuple[int, int | None]]) 
     assert sorted(expired) == sorted(key for key, when in model.items() if when <= 25)
     assert [model[key] for key in expired] == sorted(model[key] for key in expired)
     assert found.first() == min((when for when in model.values() if when > 25), default=None)
+
+
+@pytest.mark.parametrize("end", [None, context(KEY_A, KEY_B, accepts=False)], ids=["gone", "closing"])
+def test_a_join_ends_with_its_connection(end: JoinContext | None) -> None:
+    """RFC 8684 §3.3.3: what is closed takes no subflows, so the SYN is not repeated."""
+    a = initiator()
+    start(a)
+    a.context = end
+    due = a.joins.poll_timeout()
+    assert due is not None
+    (failed,) = a.joins.handle_timeout(due)
+    assert isinstance(failed, JoinFailed)
+    assert len(a.joins) == 0
+    assert a.joins.poll_timeout() is None

@@ -1,0 +1,90 @@
+"""The endpoint's own part: verdicts of packets that no connection claims, and their count."""
+
+import random
+from dataclasses import replace
+
+import pytest
+
+from mpcore.actions import Direction, VerdictKind
+from mpcore.config import load_config
+from mpcore.endpoint import Endpoint
+from mpcore.wire.values import (
+    MaxSegmentSize,
+    MpCapable,
+    MpJoinSyn,
+    MpTcpRst,
+    Segment,
+    TcpFlag,
+    emit_segment,
+    parse_segment,
+)
+
+HOST, PEER = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
+SYN_IN = Segment(4, PEER, HOST, 4000, 80, 1, 0, TcpFlag.SYN.value, 65535, (MaxSegmentSize(1460),))
+SYN_OUT = replace(SYN_IN, src=HOST, dst=PEER)
+JOIN_IN = replace(SYN_IN, options=(MpJoinSyn(0xDEADBEEF, 1, 2),))
+OWN_DATA = replace(SYN_OUT, flags=TcpFlag.ACK.value, options=(MpCapable(1, 0x01, 1, 2),))
+PLAIN_DATA = replace(OWN_DATA, options=())
+
+RECEIVED = ("MpcoreExtPacketsFromHost", "MpcoreExtPacketsFromNetwork")
+VERDICTS = {
+    VerdictKind.PASS: "MpcoreExtPassed",
+    VerdictKind.REWRITE: "MpcoreExtRewritten",
+    VerdictKind.DROP: "MpcoreExtDropped",
+    VerdictKind.LEAVE: "MpcoreExtLeft",
+}
+
+
+@pytest.fixture
+def endpoint() -> Endpoint:
+    return Endpoint(load_config(None, ()), rng=random.Random(1), now_ns=0)
+
+
+def give(endpoint: Endpoint, segment: Segment, corrupt: bool = False) -> VerdictKind:
+    data = bytearray(emit_segment(segment))
+    if corrupt:
+        data[-1] ^= 1
+    way = Direction.FROM_HOST if segment.src == HOST else Direction.FROM_NETWORK
+    return endpoint.handle_packet(way, bytes(data), 0).kind
+
+
+@pytest.mark.parametrize(
+    ("segment", "verdict"),
+    [
+        (SYN_OUT, VerdictKind.REWRITE),
+        (SYN_IN, VerdictKind.LEAVE),
+        (replace(SYN_IN, options=(MpCapable(),)), VerdictKind.REWRITE),
+        (JOIN_IN, VerdictKind.DROP),
+        (PLAIN_DATA, VerdictKind.LEAVE),
+    ],
+)
+def test_every_packet_moves_one_counter(endpoint: Endpoint, segment: Segment, verdict: VerdictKind) -> None:
+    before = endpoint.counters()
+    assert give(endpoint, segment) is verdict
+    moved = {name: value - before[name] for name, value in endpoint.counters().items()}
+    assert sum(moved[name] for name in RECEIVED) == 1
+    assert {name for name in VERDICTS.values() if moved[name]} == {VERDICTS[verdict]}
+    assert moved[VERDICTS[verdict]] == 1
+
+
+@pytest.mark.parametrize("segment", [replace(SYN_IN, options=(MpCapable(),)), JOIN_IN])
+def test_a_corrupt_packet_is_not_made_right(endpoint: Endpoint, segment: Segment) -> None:
+    """RFC 9293 §3.1: a wrong checksum is the kernel's to find; a rewritten packet would have a right one."""
+    assert give(endpoint, segment, corrupt=True) is VerdictKind.PASS
+    assert endpoint.counters()["MpcoreExtBadChecksum"] == 1
+    assert endpoint.poll_transmit() == []
+
+
+def test_an_unknown_token_is_refused(endpoint: Endpoint) -> None:
+    """RFC 8684 §3.2."""
+    assert give(endpoint, JOIN_IN) is VerdictKind.DROP
+    (answer,) = endpoint.poll_transmit()
+    assert parse_segment(answer.data).find(MpTcpRst) is not None
+
+
+@pytest.mark.parametrize("sign", [OWN_DATA, replace(SYN_OUT, options=(MpCapable(),))])
+def test_who_speaks_mptcp_itself_may_own_the_token(endpoint: Endpoint, sign: Segment) -> None:
+    """RFC 8684 §3.2: the kernel of this host has tokens too, as its packets show, whenever they began."""
+    assert give(endpoint, sign) is VerdictKind.LEAVE
+    assert give(endpoint, JOIN_IN) is VerdictKind.LEAVE
+    assert endpoint.poll_transmit() == []
