@@ -48,7 +48,9 @@ demo: build
 	@$(VENV)/mpcore demo $(ARGS)
 
 bench: build
-	$(VENV)/python -m pytest bench --benchmark-only $(ARGS)
+	@mkdir -p build/bench
+	$(VENV)/python -m pytest bench -q --benchmark-only --benchmark-quiet --benchmark-json=build/bench/results.json $(ARGS)
+	@$(VENV)/python -m bench.report build/bench/results.json build/bench/results.svg
 
 clean:
 	rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

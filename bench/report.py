@@ -81,8 +81,11 @@ def grid_tables(rows: list[Row]) -> str:
             body = []
             for name, line in algorithms.items():
                 values = [line[count].info[key] for count in counts]
-                growth = values[-1] / values[0]
-                body.append([f"  {name}", *(f"{value:.1f}" for value in values), f"{growth:.2f}"])
+                known = [value for value in values if value is not None]
+                growth = f"{known[-1] / known[0]:.2f}" if known else ""
+                body.append(
+                    [f"  {name}", *("" if value is None else f"{value:.1f}" for value in values), growth]
+                )
             head = [f"reordering, ns per {title}, bursts of {burst}; subflows:", *map(str, counts), "growth"]
             parts.append(table(head, body))
     return "\n\n".join(parts)
@@ -96,7 +99,7 @@ def is_grid(row: Row) -> bool:
 def draw(rows: list[Row], path: Path) -> bool:
     """Draw a bar for each peer, logarithmic, a panel for each group; False without matplotlib."""
     try:
-        from matplotlib.figure import Figure
+        from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
         return False
     groups: dict[str, list[Row]] = defaultdict(list)

@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.build import library
-from bench.measure import measure
+from bench.measure import CALLS, calls, measure
 from mpcore.wire.batch import PacketBatch, checksum_batch
 from mpcore.wire.checksum import checksum, update32
 
@@ -84,7 +84,8 @@ PEERS = {
 def test_from_python(benchmark: BenchmarkFixture, peer: str, size: int) -> None:
     data, summed = data_of(size), PEERS[peer]()
     assert summed(data) == reference(data)
-    measure(benchmark, f"checksum of {size} B, one call from Python", lambda: summed(data), size=size)
+    group = f"checksum of {size} B, one call from Python"
+    measure(benchmark, group, calls(summed, data), packets=CALLS, size=CALLS * size)
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -114,4 +115,5 @@ def test_update(benchmark: BenchmarkFixture) -> None:
     before, old = checksum(data), int.from_bytes(data[8:12], "big")
     data[8:12] = bytes(range(4))
     assert update32(before, old, 0x00010203) == checksum(data)
-    measure(benchmark, "checksum after a change, from Python", lambda: update32(before, old, 0x00010203))
+    update = calls(lambda new: update32(before, old, new), 0x00010203)
+    measure(benchmark, "checksum after a change, from Python", update, packets=CALLS)

@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.build import library
-from bench.measure import measure
+from bench.measure import CALLS, calls, measure
 from bench.packets import BATCH, batch, tcp
 from mpcore.wire.batch import HEADERS_DTYPE, parse_batch
 from mpcore.wire.packet import Packet
@@ -106,11 +106,13 @@ PEERS: dict[str, Callable[[], Callable[[bytes], Fields]]] = {
 def test_four_fields(benchmark: BenchmarkFixture, peer: str, version: str) -> None:
     data, parse = PACKETS[version], PEERS[peer]()
     assert parse(data) == by_mpcore_value(data)
-    measure(benchmark, f"parse {version}, TCP and options, read four fields from Python", lambda: parse(data))
+    group = f"parse {version}, TCP and options, read four fields from Python"
+    measure(benchmark, group, calls(parse, data), packets=CALLS)
 
 
 @pytest.mark.parametrize("version", PACKETS)
 def test_object(benchmark: BenchmarkFixture, version: str) -> None:
     data = PACKETS[version]
     assert Packet.parse(data).seq == 1000
-    measure(benchmark, f"parse {version}, TCP and options, the object alone", lambda: Packet.parse(data))
+    group = f"parse {version}, TCP and options, the object alone"
+    measure(benchmark, group, calls(Packet.parse, data), packets=CALLS)

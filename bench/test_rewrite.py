@@ -9,7 +9,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.build import library
-from bench.measure import measure
+from bench.measure import CALLS, calls, measure
 from bench.packets import BATCH, LOCATORS, V6, batch, tcp
 from mpcore.wire.batch import PacketBatch, rewrite_batch, shim6_insert_batch, shim6_remove_batch
 from mpcore.wire.checksum import tcp_checksum
@@ -94,7 +94,8 @@ SHIM6_PEERS: dict[str, Callable[[], Rewrite]] = {
 def test_insert(benchmark: BenchmarkFixture, peer: str) -> None:
     insert = SHIM6_PEERS[peer]()
     assert insert(PACKET) == SHIMMED
-    measure(benchmark, "Shim6 insert, 1460 B, one call from Python", lambda: insert(PACKET), size=1460)
+    group = "Shim6 insert, 1460 B, one call from Python"
+    measure(benchmark, group, calls(insert, PACKET), packets=CALLS, size=CALLS * 1460)
 
 
 TCP_PACKET = tcp(4, 1460)
@@ -159,12 +160,8 @@ def test_tcp(benchmark: BenchmarkFixture, peer: str) -> None:
     rewrite = TCP_PEERS[peer]()
     assert rewrite(TCP_PACKET) == EXPECTED
     assert Packet.parse(EXPECTED).checksum_ok()
-    measure(
-        benchmark,
-        "TCP source and number, 1460 B, one call from Python",
-        lambda: rewrite(TCP_PACKET),
-        size=1460,
-    )
+    group = "TCP source and number, 1460 B, one call from Python"
+    measure(benchmark, group, calls(rewrite, TCP_PACKET), packets=CALLS, size=CALLS * 1460)
 
 
 def test_tcp_in_place(benchmark: BenchmarkFixture) -> None:
@@ -172,7 +169,7 @@ def test_tcp_in_place(benchmark: BenchmarkFixture) -> None:
     RULE.apply_to(packet)
     assert packet == EXPECTED
     group = "TCP source and number, 1460 B, in place"
-    measure(benchmark, group, lambda: RULE.apply_to(packet), size=1460)
+    measure(benchmark, group, calls(RULE.apply_to, packet), packets=CALLS, size=CALLS * 1460)
 
 
 @pytest.mark.parametrize("options", [False, True], ids=["numbers", "numbers and options"])

@@ -7,7 +7,7 @@ brings which range of data sequence numbers, and when.
 import random
 import tempfile
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +37,20 @@ class Trace:
     def __len__(self) -> int:
         return len(self.starts)
 
+    @cached_property
     def rows(self) -> list[tuple[int, int, int]]:
-        """Return the segments as Python integers."""
+        """The segments as Python integers, made once: every peer gets them for nothing."""
         return list(zip(self.starts.tolist(), self.ends.tolist(), self.subflows.tolist(), strict=True))
+
+    @cached_property
+    def last(self) -> int:
+        """The number that is expected once everything has come."""
+        return max(self.rows, key=lambda row: (row[1] - self.first) % 2**64)[1]
+
+    @property
+    def size(self) -> int:
+        """The bytes from the first number to the last."""
+        return (self.last - self.first) % 2**64
 
     def ordered(self) -> "Trace":
         """Return the same segments in the order of their data."""
@@ -48,7 +59,7 @@ class Trace:
 
 
 @cache
-def modelled(subflows: int, burst: int, segments: int = 16384) -> Trace:
+def modelled(subflows: int, burst: int, segments: int = 8192) -> Trace:
     """Return the arrivals that a scheduler's bursts make.
 
     It hands bursts of consecutive segments to subflows at random; each subflow keeps its order, has a delay
@@ -109,6 +120,7 @@ def captured(path: str | Path) -> Trace:
     return Trace(0, (starts - low).astype(np.uint64), (ends - low).astype(np.uint64), subflows[seen])
 
 
+@cache
 def recorded(name: str) -> Trace:
     """Return a trace of the folder `traces`, made by `record_trace.py`."""
     columns = np.load(RECORDED / f"{name}.npz")

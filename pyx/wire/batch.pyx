@@ -156,6 +156,9 @@ cdef class PacketBatch:
     def __len__(self):
         return self.packets.count
 
+    def __iter__(self):
+        return (self[i] for i in range(len(self)))
+
     def __getitem__(self, Py_ssize_t i):
         cdef uint32_t size
         cdef const uint8_t *data

@@ -73,15 +73,15 @@ static uint64_t mpcore_sum_avx2(const uint8_t *data, size_t size)
     int i;
     for (i = 0; i < 4; i++)
         sum[i] = _mm256_setzero_si256();
-    for (; size >= 128; data += 128, size -= 128) {
-        for (i = 0; i < 4; i++) {
+    for (; size >= 256; data += 256, size -= 256) {
+        for (i = 0; i < 8; i++) {
             __m256i word = _mm256_loadu_si256((const __m256i *)(data + 32 * i));
-            sum[i] = _mm256_add_epi32(sum[i], _mm256_madd_epi16(_mm256_xor_si256(word, flip), one));
+            sum[i & 3] = _mm256_add_epi32(sum[i & 3], _mm256_madd_epi16(_mm256_xor_si256(word, flip), one));
         }
     }
-    for (; size >= 32; data += 32, size -= 32) {
+    for (i = 0; size >= 32; data += 32, size -= 32, i++) {
         __m256i word = _mm256_loadu_si256((const __m256i *)data);
-        sum[0] = _mm256_add_epi32(sum[0], _mm256_madd_epi16(_mm256_xor_si256(word, flip), one));
+        sum[i & 3] = _mm256_add_epi32(sum[i & 3], _mm256_madd_epi16(_mm256_xor_si256(word, flip), one));
     }
     sum[0] = _mm256_add_epi32(_mm256_add_epi32(sum[0], sum[1]), _mm256_add_epi32(sum[2], sum[3]));
     _mm256_storeu_si256((__m256i *)lanes, _mm256_add_epi64(
@@ -100,10 +100,10 @@ static uint64_t mpcore_sum_avx512(const uint8_t *data, size_t size)
     int i;
     for (i = 0; i < 4; i++)
         sum[i] = _mm512_setzero_si512();
-    for (; size >= 256; data += 256, size -= 256) {
-        for (i = 0; i < 4; i++) {
+    for (; size >= 512; data += 512, size -= 512) {
+        for (i = 0; i < 8; i++) {
             __m512i word = _mm512_loadu_si512(data + 64 * i);
-            sum[i] = _mm512_add_epi32(sum[i], _mm512_madd_epi16(_mm512_xor_si512(word, flip), one));
+            sum[i & 3] = _mm512_add_epi32(sum[i & 3], _mm512_madd_epi16(_mm512_xor_si512(word, flip), one));
         }
     }
     /* The last vector is padded with zeros, which count as words like all others. */
