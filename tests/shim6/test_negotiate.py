@@ -494,6 +494,33 @@ def test_the_recovered_context_has_a_new_tag() -> None:
     assert lone.context().tag_peer == 0xB0C
 
 
+def test_the_tag_of_the_lost_context_is_not_given_again() -> None:
+    """RFC 5533 §7.20: with two tags there are, the other one is taken."""
+    for seed in range(10):
+        lone = Lone(Shim6Settings(tag_bits=1), seed)
+        (r1bis,) = lone.hear(Keepalive(1))
+        assert isinstance(r1bis, R1bis)
+        (r2,) = lone.hear(I2bis(TAG, 5, r1bis.responder_nonce, 1, (validator_of(r1bis), *peer_options())))
+        assert isinstance(r2, R2)
+        assert r2.responder_tag == 0
+
+
+def test_r2_counts_only_on_the_pair_of_the_exchange() -> None:
+    """RFC 5533 §7.16, §12.4: the nonce alone is not enough."""
+    lone = Lone()
+    lone.manager.establish(A1, B1, 0)
+    (i1,) = lone.drain()
+    assert isinstance(i1, I1)
+    lone.hear(R1(i1.initiator_nonce, 9, (ResponderValidator(b"v"),)))
+    r2 = R2(TAG, i1.initiator_nonce, peer_options())
+    for source, destination in ((B2, A1), (B1, A2)):
+        lone.hear(r2, source, destination)
+        assert lone.context().state is ContextState.I2_SENT
+    assert lone.count(Shim6Counter.STRANGE_LOCATOR) == 2
+    lone.hear(r2)
+    assert lone.context().state is ContextState.ESTABLISHED
+
+
 def test_r1bis_counts_only_on_pairs_in_use() -> None:
     """RFC 5533 §7.18, with the probed pairs of §7.5; the tag alone is not enough."""
     lone = Lone()

@@ -16,12 +16,16 @@ from mpcore.wire.shim6 import (
     ErrorCode,
     ErrorMessage,
     Keepalive,
+    LocatorPreferences,
     Message,
+    Preference,
+    PreferenceFlag,
     Probe,
     ProbeEntry,
     R1bis,
     ReachabilityState,
     ResponderValidator,
+    UpdateRequest,
     emit_message,
 )
 from tests.shim6.world import A1, A2, B1, B2, C1, Lone, Pairing, address, count, peer_options
@@ -454,6 +458,16 @@ def test_a_locator_taken_back_is_not_moved_to() -> None:
     first = explore(lone)
     lone.manager.set_local_address(A2, False, lone.now_ns)
     lone.drain()
+    probe_to(lone, INBOUND_OK, first.sent[0])
+    assert lone.context().pair == (A1, B1)
+
+
+def test_a_locator_that_the_peer_calls_broken_is_not_moved_to() -> None:
+    """RFC 5533 §5.15.3, §10.4."""
+    lone = established()
+    first = explore(lone)
+    broken = LocatorPreferences(7, (Preference(), Preference(PreferenceFlag.BROKEN)))
+    lone.hear(UpdateRequest(lone.context().tag_local, 4, (broken,)))
     probe_to(lone, INBOUND_OK, first.sent[0])
     assert lone.context().pair == (A1, B1)
 
