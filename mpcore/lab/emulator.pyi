@@ -1,10 +1,10 @@
-from typing import final
+from typing import Self, final
 
 SLOT_BYTES: int
 
 @final
 class Emulator:
-    def __init__(self, left: int, right: int, capacity: int = 32768) -> None: ...
+    def __new__(cls, left: int, right: int, capacity: int = 32768) -> Self: ...
     def configure(
         self,
         way: int,
