@@ -128,7 +128,7 @@ class ConnectionControl:
             return []
         match option:
             case AddAddr(echo=True):
-                self.book.handle_echo(option)
+                return [SendOptions(None, each) for each in self.book.handle_echo(option, now_ns)]
             case AddAddr():
                 return self._handle_announcement(subflow, option, now_ns)
             case RemoveAddr():
@@ -210,7 +210,8 @@ class ConnectionControl:
                 self.book.expose(action.local_id)
                 return [StartJoin(self.token, action)]
             case AdvertiseAddress(address, address_id, port):
-                return [SendOptions(None, self.book.announce(address, address_id, port, now_ns))]
+                option = self.book.announce(address, address_id, port, now_ns)
+                return [] if option is None else [SendOptions(None, option)]
             case WithdrawAddress(address_id):
                 option = self.book.withdraw(address_id)
                 return [] if option is None else [SendOptions(None, option)]

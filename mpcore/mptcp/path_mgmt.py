@@ -66,6 +66,7 @@ class AddressBook:
         self._joined: set[int] = set()
         self._refreshed_ns: dict[int, int] = {}
         self._pending: dict[int, AddAddr] = {}
+        self._waiting: dict[int, AddAddr] = {}
         self._tries: dict[int, int] = {}
         self._deadlines: Deadlines[int] = Deadlines()
         self.counts = counts if counts is not None else [0] * COUNTER_COUNT
@@ -105,13 +106,31 @@ class AddressBook:
         """Note that the peer has seen an id: in a join, or announced."""
         self._known_to_peer.add(address_id)
 
-    def announce(self, address: bytes, address_id: int, port: int | None, now_ns: int) -> bytes:
-        """Return the ADD_ADDR for a local address, to be repeated until it is echoed."""
+    def announce(self, address: bytes, address_id: int, port: int | None, now_ns: int) -> bytes | None:
+        """Return the ADD_ADDR for a local address, to be repeated until it is echoed.
+
+        None: another one waits for its echo, and this one follows then. Linux takes one at a time and drops
+        others.
+        """
         hmac = keys.add_addr_hmac(self._key_local, self._key_remote, address_id, address, port)
-        self._pending[address_id] = AddAddr(address_id, address, port, hmac=hmac)
-        self._tries[address_id] = 0
-        self.expose(address_id)
-        return self._send(address_id, now_ns)
+        option = AddAddr(address_id, address, port, hmac=hmac)
+        if self._pending and address_id not in self._pending:
+            self._waiting[address_id] = option
+            return None
+        return self._start(option, now_ns)
+
+    def _start(self, option: AddAddr, now_ns: int) -> bytes:
+        self._pending[option.address_id] = option
+        self._tries[option.address_id] = 0
+        self.expose(option.address_id)
+        return self._send(option.address_id, now_ns)
+
+    def _next(self, now_ns: int) -> list[bytes]:
+        """Return the announcement that may go now, if any waits."""
+        if self._pending or not self._waiting:
+            return []
+        address_id = next(iter(self._waiting))
+        return [self._start(self._waiting.pop(address_id), now_ns)]
 
     def withdraw(self, address_id: int) -> bytes | None:
         """Return the REMOVE_ADDR for an id, or None when the peer never saw it (RFC 8684 §3.4.2)."""
@@ -122,19 +141,20 @@ class AddressBook:
         self._count(Counter.RM_ADDR_TX)
         return emit_option(RemoveAddr((address_id,)))
 
-    def handle_echo(self, option: AddAddr) -> None:
-        """Take the peer's confirmation of an ADD_ADDR."""
+    def handle_echo(self, option: AddAddr, now_ns: int) -> list[bytes]:
+        """Take the peer's confirmation of an ADD_ADDR; return the option that waited for it, if any."""
         self._count(Counter.ECHO_ADD)
         sent = self._pending.get(option.address_id)
         if sent is not None and (sent.address, sent.port) == (option.address, option.port):
             self._settle(option.address_id)
+        return self._next(now_ns)
 
     def poll_timeout(self) -> int | None:
         """Return when an announcement is due to be repeated or given up."""
         return self._deadlines.first()
 
     def handle_timeout(self, now_ns: int) -> list[bytes]:
-        """Return the options to repeat."""
+        """Return the options to repeat, and the one that takes the place of one given up."""
         options = []
         for address_id in self._deadlines.expired(now_ns):
             self._tries[address_id] += 1
@@ -142,10 +162,11 @@ class AddressBook:
                 self._settle(address_id)
             else:
                 options.append(self._send(address_id, now_ns))
-        return options
+        return options + self._next(now_ns)
 
     def forget_announcements(self) -> None:
         """Repeat nothing any more: the connection fell back or is over."""
+        self._waiting.clear()
         for address_id in tuple(self._pending):
             self._settle(address_id)
 
@@ -214,6 +235,7 @@ class AddressBook:
         return emit_option(self._pending[address_id])
 
     def _settle(self, address_id: int) -> None:
+        self._waiting.pop(address_id, None)
         self._pending.pop(address_id, None)
         self._tries.pop(address_id, None)
         self._deadlines.cancel(address_id)

@@ -101,18 +101,23 @@ class PathManager:
         return ()
 
 
-def missing_pairs(view: ConnectionView) -> Iterator[tuple[LocalAddress, RemoteAddress]]:
-    """Yield pairs of one family that no subflow uses (RFC 8684 §3.2: no duplicate subflows on a path).
+def distinct_locals(view: ConnectionView) -> Iterator[LocalAddress]:
+    """Yield the local addresses that are paths of their own, those of the first subflow's family first.
 
-    An interface takes part in the first subflow's family where it can: the other one would only be the same
-    path once more, and the host's super-packets cannot cross to it.
+    An interface takes part in that family where it can: the other one would only be the same path once more,
+    and the host's super-packets cannot cross to it.
     """
-    taken = {(each.local, each.remote) for each in view.subflows}
     family = next((len(each.address) for each in view.remote_addresses if each.address_id == 0), 0)
     served = {each.interface for each in view.local_addresses if len(each.address) == family}
-    for local in view.local_addresses:
-        if family and len(local.address) != family and local.interface in served:
-            continue
+    for local in sorted(view.local_addresses, key=lambda each: len(each.address) != family):
+        if not family or len(local.address) == family or local.interface not in served:
+            yield local
+
+
+def missing_pairs(view: ConnectionView) -> Iterator[tuple[LocalAddress, RemoteAddress]]:
+    """Yield pairs of one family that no subflow uses (RFC 8684 §3.2: no duplicate subflows on a path)."""
+    taken = {(each.local, each.remote) for each in view.subflows}
+    for local in distinct_locals(view):
         for remote in view.remote_addresses:
             if len(local.address) == len(remote.address) and (local.address, remote.address) not in taken:
                 yield local, remote

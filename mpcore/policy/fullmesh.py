@@ -9,6 +9,7 @@ from mpcore.policy.base import (
     PathManager,
     RemoteAddress,
     SubflowView,
+    distinct_locals,
     missing_pairs,
     open_pair,
 )
@@ -27,13 +28,13 @@ class FullMesh(PathManager):
         """Join all pairs, or announce all addresses but the first subflow's."""
         if view.role is Role.CLIENT:
             return self._complete(view)
-        return [_advertise(local) for local in view.local_addresses if local.address_id]
+        return [_advertise(local) for local in distinct_locals(view) if local.address_id]
 
     def on_address_added(self, view: ConnectionView, address: LocalAddress) -> Sequence[Action]:
         """Use the new address, or announce it."""
         if view.role is Role.CLIENT:
             return self._complete(view)
-        return [_advertise(address)]
+        return [_advertise(address)] if address in distinct_locals(view) else []
 
     def on_address_announced(self, view: ConnectionView, address: RemoteAddress) -> Sequence[Action]:
         """Join the new address."""

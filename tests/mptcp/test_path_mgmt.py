@@ -79,15 +79,34 @@ def test_announcement_is_understood_and_echoed(port: int | None) -> None:
     assert a.remote_addresses[1] == found.address
     echo = add_addr(found.echo)
     assert echo == AddAddr(1, B1, port, echo=True)
-    b.handle_echo(echo)
+    b.handle_echo(echo, 0)
     assert b.poll_timeout() is None
+
+
+def test_announcements_wait_for_one_another() -> None:
+    """Linux keeps one ADD_ADDR at a time and drops others (RFC 8684 §3.4.1: each is echoed)."""
+    b = book_b()
+    first = add_addr(b.announce(B1, 1, None, 0))
+    assert b.announce(bytes([10, 9, 9, 9]), 2, None, 0) is None
+    (second,) = b.handle_echo(AddAddr(first.address_id, first.address, echo=True), 0)
+    assert add_addr(second).address_id == 2
+
+
+def test_an_announcement_given_up_makes_room() -> None:
+    b = book_b()
+    b.announce(B1, 1, None, 0)
+    b.announce(bytes([10, 9, 9, 9]), 2, None, 0)
+    sent = []
+    while (when := b.poll_timeout()) is not None and len(sent) < 20:
+        sent += [add_addr(option).address_id for option in b.handle_timeout(when)]
+    assert sent == [1, 1, 1, 2, 2, 2, 2]
 
 
 def test_echo_of_something_else_ends_nothing() -> None:
     b = book_b()
     b.announce(B1, 1, 80, 0)
-    b.handle_echo(AddAddr(1, B1, 81, echo=True))
-    b.handle_echo(AddAddr(2, B1, 80, echo=True))
+    b.handle_echo(AddAddr(1, B1, 81, echo=True), 0)
+    b.handle_echo(AddAddr(2, B1, 80, echo=True), 0)
     assert b.poll_timeout() == TIMEOUT_NS
 
 
