@@ -97,7 +97,7 @@ def is_grid(row: Row) -> bool:
 
 
 def draw(rows: list[Row], path: Path) -> bool:
-    """Draw a bar for each peer, logarithmic, a panel for each group; False without matplotlib."""
+    """Draw bars from 1 ns on, logarithmic, a panel for each group; False without matplotlib."""
     try:
         from matplotlib.figure import Figure  # type: ignore[import-not-found, unused-ignore]
     except ImportError:
@@ -107,23 +107,19 @@ def draw(rows: list[Row], path: Path) -> bool:
         if not is_grid(row):
             groups[row.group].append(row)
     panels = {group: each for group, each in groups.items() if len(each) > 1}
-    figure = Figure(
-        figsize=(10, 0.35 * sum(map(len, panels.values())) + 0.8 * len(panels)), layout="constrained"
-    )
+    bars = sum(map(len, panels.values()))
+    figure = Figure(figsize=(10, 0.3 * bars + 0.7 * len(panels)), layout="constrained")
     heights = [len(each) + 1 for each in panels.values()]
-    for axes, (group, each) in zip(
-        figure.subplots(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0],
-        panels.items(),
-        strict=True,
-    ):
+    columns = figure.subplots(len(panels), 1, squeeze=False, sharex=True, height_ratios=heights)[:, 0]
+    for axes, (group, each) in zip(columns, panels.items(), strict=True):
         colours = ["tab:blue" if row.name.startswith("mpcore") else "tab:grey" for row in each]
-        bars = axes.barh([row.name for row in each], [row.ns for row in each], color=colours)
-        axes.bar_label(bars, [f"{row.ns:,.0f} ns" for row in each], padding=3, fontsize=8)
+        drawn = axes.barh([row.name for row in each], [row.ns for row in each], color=colours)
+        axes.bar_label(drawn, [f"{row.ns:,.0f} ns" for row in each], padding=3, fontsize=8)
         axes.set_xscale("log")
-        axes.margins(x=0.25)
+        axes.set_xlim(left=1)
         axes.invert_yaxis()
         axes.set_title(group, fontsize=9, loc="left")
-        axes.tick_params(labelsize=8)
+        axes.tick_params(labelsize=8, labelbottom=True)
     figure.savefig(path)
     return True
 
