@@ -1,11 +1,11 @@
 """Shim6 (RFC 5533), REAP (RFC 5534), HBA (RFC 5535) and CGA (RFC 3972) without any I/O.
 
 `manager.Shim6Manager` is the control core as one object. Behind it: `dispatch` finds the context of a
-packet, `negotiate` and `exchange` make and recover contexts, `update` keeps both sides' locators known, `reap`
-and `exploration` find a pair that works, `lifecycle` limits and ends them, `icmp` judges errors. The state
-machines are tables, in `states` and `reap_states`. What is decided on is replaceable: `policy` (which pair),
-`heuristic` (which conversation), `identity.Verifier` (whose locator). What follows leaves as `effects` and
-`events`.
+packet, `negotiate` and `exchange` make and recover contexts, `update` keeps both sides' locators known,
+`reap` and `exploration` find a pair that works, `lifecycle` limits and ends them, `icmp` judges errors. The
+state machines are tables, in `states` and `reap_states`. What is decided on is replaceable: `policy` (which
+pair), `heuristic` (which conversation), `identity.Verifier` (whose locator). What follows leaves as `effects`
+and `events`.
 
 Where the RFCs contradict themselves or are silent, this is done:
 
