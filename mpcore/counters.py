@@ -1,8 +1,9 @@
 """The counters: index, MIB name and meaning of each.
 
 Names that begin with `MPTcpExt` are the kernel's own (`nstat 'MPTcpExt*'`) and mean the same; `MpcoreExt` are
-mpcore's. The compiled modules count by index, with the constants of `mpcore/store/counters.pxd`: `COUNTER_`
-and the name of the member here. The order is stable: a new counter goes to the end of both files.
+mpcore's, `Shim6Ext` those of Shim6's data plane. The compiled modules count by index, with the constants of
+`mpcore/store/counters.pxd`: `COUNTER_` and the name of the member here. The order is stable: a new counter
+goes to the end of both files.
 """
 
 from collections.abc import Sequence
@@ -130,6 +131,27 @@ class Counter(IntEnum):
     ACK_OLD = "MpcoreExtAckOld", "subflow ACKs from before the largest window"
     SACK_IGNORED = "MpcoreExtSackIgnored", "SACK blocks that make no sense, and were ignored"
     SUBFLOW_UNDO = "MpcoreExtSubflowUndo", "losses and timeouts of subflows that turned out not to be any"
+    SHIM6_FOREIGN = "Shim6ExtForeign", "packets that are not IPv6, or too damaged to look at"
+    SHIM6_EXEMPT = "Shim6ExtExempt", "packets never shimmed: discovery, link scope, own control messages"
+    SHIM6_PLAIN = "Shim6ExtPlain", "packets between addresses that have no context"
+    SHIM6_UNTOUCHED_TX = "Shim6ExtUntouchedTX", "packets of contexts that left between their ULIDs"
+    SHIM6_UNTOUCHED_RX = "Shim6ExtUntouchedRX", "packets of contexts that came between their ULIDs"
+    SHIM6_PAYLOAD_TX = "Shim6ExtPayloadTX", "packets that left with locators and the payload header"
+    SHIM6_PAYLOAD_RX = "Shim6ExtPayloadRX", "packets that got their ULIDs back"
+    SHIM6_CONTROL_RX = "Shim6ExtControlRX", "control messages handed to the control core"
+    SHIM6_PAYLOAD_PUNTED = "Shim6ExtPayloadPunted", "payload headers that the control core decided on"
+    SHIM6_ICMP_RX = "Shim6ExtIcmpRX", "ICMPv6 errors about packets of contexts or with a Shim6 header"
+    SHIM6_ICMP_MAPPED = "Shim6ExtIcmpMapped", "of these, handed up with their ULIDs put back"
+    SHIM6_ICMP_ABSORBED = "Shim6ExtIcmpAbsorbed", "of these, dropped: the shim acts on them"
+    SHIM6_PAYLOAD_MALFORMED = "Shim6ExtPayloadMalformed", "dropped: Shim6 headers cut short or too long"
+    SHIM6_PAYLOAD_ADDRESS = "Shim6ExtPayloadAddress", "dropped: payload headers on a link's or group's address"
+    SHIM6_PAYLOAD_INSANE = "Shim6ExtPayloadInsane", "dropped: payload headers before what has no place there"
+    SHIM6_PAYLOAD_STRANGE = "Shim6ExtPayloadStrange", "dropped: payload headers on locators of no context"
+    SHIM6_FRAGMENT = "Shim6ExtFragment", "dropped: Shim6 headers within fragments"
+    SHIM6_SUPER_PACKET = "Shim6ExtSuperPacket", "dropped: super-packets, which cannot carry the header"
+    SHIM6_UNSENDABLE = "Shim6ExtUnsendable", "dropped: packets of the host that the header does not fit into"
+    SHIM6_LIMIT_PUNT = "Shim6ExtLimitPunt", "dropped: more packets to decide on in a second than allowed"
+    SHIM6_LIMIT_TALK = "Shim6ExtLimitTalk", "packets not counted: too many conversations at once"
 
 
 COUNTER_COUNT = len(Counter)

@@ -34,7 +34,7 @@ def test_indices_are_the_order() -> None:
 
 def test_names_are_unique_and_of_a_known_family() -> None:
     assert len(COUNTERS_BY_MIB) == COUNTER_COUNT
-    assert all(re.fullmatch(r"(MPTcpExt|MpcoreExt)[A-Z]\w+", name) for name in COUNTERS_BY_MIB)
+    assert all(re.fullmatch(r"(MPTcpExt|MpcoreExt|Shim6Ext)[A-Z]\w+", name) for name in COUNTERS_BY_MIB)
 
 
 def test_every_counter_says_what_it_means() -> None:

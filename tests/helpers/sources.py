@@ -37,7 +37,7 @@ VOCABULARY = "vocabulary"
 SHARED = {"errors", "events", "actions", "config", "counters"}
 # Files beside endpoint.py that are parts of it.
 ENDPOINT = "endpoint"
-PARTS_OF_ENDPOINT = {"connections", "snapshot"}
+PARTS_OF_ENDPOINT = {"connections", "shim6_endpoint", "snapshot"}
 
 
 def layer_of(module: str) -> str:

@@ -1,0 +1,106 @@
+"""The data plane of Shim6: contexts as packets see them, and what becomes of packets (RFC 5533 §11, §12).
+
+Packets of a context leave with its current locators and the peer's tag, and come back to their ULIDs by this
+host's tag. What needs a decision is VERDICT_PUNT: control messages, payload with an unknown tag or unexpected
+locators, ICMPv6 errors.
+"""
+
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+
+from mpcore.store.counters cimport COUNTER_COUNT
+from mpcore.store.packet cimport packet_t
+from mpcore.store.table cimport flow_table_t
+from mpcore.wire.rewrite cimport shim6_flow_t
+
+
+cdef enum:
+    PAIRS_MAX = 8              # pairs that a context takes packets on without asking
+
+    # shim6_context_t.news
+    NEWS_SENT = 1
+    NEWS_RECEIVED = 2
+
+
+cdef struct locator_pair_t:
+    uint8_t src[16]            # as in a packet from the network
+    uint8_t dst[16]
+
+
+cdef struct shim6_context_t:
+    uint64_t number            # the control core's
+    uint64_t tag_local
+    shim6_flow_t out           # tag and locators towards the peer
+    shim6_flow_t back          # ULIDs of packets from the peer
+    locator_pair_t pairs[PAIRS_MAX]    # a ring; the first is the reverse of `out`, and stays
+    uint32_t pair_count
+    uint32_t pair_next
+    uint8_t used               # the slot has a context
+    uint8_t rewriting          # packets leave with the header: locators are not the ULIDs
+    uint8_t watched            # the control core decides on each packet with a header
+    uint8_t plain              # no fork: packets of the host are found by their ULIDs
+    uint8_t news               # since the last look; with a bit set, the slot is in plane.active
+    int64_t sent_ns            # with and without header; 0: never
+    int64_t received_ns
+    uint64_t packets_sent
+    uint64_t packets_received
+    uint64_t bytes_sent        # whole packets as the transport has them
+    uint64_t bytes_received
+
+
+cdef struct shim6_talk_t:      # packets of one conversation without context, since the last look
+    uint8_t local[16]
+    uint8_t peer[16]
+    uint16_t port_local        # 0 where the protocol has none, or behind extension headers
+    uint16_t port_peer
+    uint8_t protocol
+    uint32_t packets_sent
+    uint32_t packets_received
+    uint64_t bytes_sent
+    uint64_t bytes_received
+
+
+cdef struct shim6_plane_t:     # owner: Shim6Engine
+    flow_table_t by_ulids      # the key's ports and version are 0
+    flow_table_t by_tag        # the key is the tag alone
+    flow_table_t by_talk       # the key's version is the protocol
+    shim6_context_t *contexts  # slots
+    uint32_t *free_slots       # stack
+    uint32_t *active           # slots with news
+    shim6_talk_t *talks        # talk_count of them
+    uint32_t limit             # of contexts
+    uint32_t talk_limit
+    uint32_t free_count
+    uint32_t active_count
+    uint32_t talk_count
+    uint32_t punts_per_second  # about packets that anybody may have sent
+    uint32_t punts_left
+    int64_t punts_since_ns
+    uint8_t any_locator        # payload is taken on any pair, by its tag alone
+    uint64_t counters[COUNTER_COUNT]
+
+
+# 0, or -1 when memory is short, with the plane to be cleared. All memory is taken here.
+cdef int shim6_plane_init(shim6_plane_t *plane, uint32_t contexts, uint32_t talks, uint64_t seed0,
+                          uint64_t seed1) noexcept nogil
+cdef void shim6_plane_clear(shim6_plane_t *plane) noexcept nogil
+# The slot of a new context like `wanted`, or -1: as many as allowed, or its tag or ULIDs are taken.
+cdef int64_t shim6_install(shim6_plane_t *plane, const shim6_context_t *wanted) noexcept nogil
+# Changes tag, locators and state; counts stay. 0, or -1 when the new tag is taken.
+cdef int shim6_update(shim6_plane_t *plane, uint32_t slot, const shim6_context_t *wanted) noexcept nogil
+cdef void shim6_uninstall(shim6_plane_t *plane, uint32_t slot) noexcept nogil
+# Lets a context take packets from this pair of locators; of many, the oldest is forgotten.
+cdef void shim6_accept_pair(shim6_context_t *context, const uint8_t *src, const uint8_t *dst) noexcept nogil
+cdef void shim6_note_sent(shim6_plane_t *plane, uint32_t slot, uint32_t size, int64_t now_ns) noexcept nogil
+cdef void shim6_note_received(shim6_plane_t *plane, uint32_t slot, uint32_t size,
+                              int64_t now_ns) noexcept nogil
+cdef void shim6_forget_talks(shim6_plane_t *plane) noexcept nogil
+# The slot of the context with this tag of this host, or -1.
+cdef int64_t shim6_find_tag(const shim6_plane_t *plane, uint64_t tag) noexcept nogil
+# Whether a host may be given what a payload header carries: `data` begins with a whole IPv6 packet that has
+# one, of which `at` bytes are in front of the header.
+cdef int shim6_payload_sane(const uint8_t *data, uint32_t total, uint32_t at) noexcept nogil
+
+# A packet from a local socket, and one from the network: sets packet.verdict, and with VERDICT_REWRITE data
+# and size. Headroom is used. Each packet moves one counter.
+cdef void shim6_outgoing(shim6_plane_t *plane, packet_t *packet, int64_t now_ns) noexcept nogil
+cdef void shim6_incoming(shim6_plane_t *plane, packet_t *packet, int64_t now_ns) noexcept nogil
