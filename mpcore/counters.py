@@ -144,7 +144,7 @@ class Counter(IntEnum):
     SHIM6_ICMP_MAPPED = "Shim6ExtIcmpMapped", "of these, handed up with their ULIDs put back"
     SHIM6_ICMP_ABSORBED = "Shim6ExtIcmpAbsorbed", "of these, dropped: the shim acts on them"
     SHIM6_PAYLOAD_MALFORMED = "Shim6ExtPayloadMalformed", "dropped: Shim6 headers cut short or too long"
-    SHIM6_PAYLOAD_ADDRESS = "Shim6ExtPayloadAddress", "dropped: payload headers on a link's or group's address"
+    SHIM6_PAYLOAD_ADDRESS = "Shim6ExtPayloadAddress", "dropped: payload headers on link or group addresses"
     SHIM6_PAYLOAD_INSANE = "Shim6ExtPayloadInsane", "dropped: payload headers before what has no place there"
     SHIM6_PAYLOAD_STRANGE = "Shim6ExtPayloadStrange", "dropped: payload headers on locators of no context"
     SHIM6_FRAGMENT = "Shim6ExtFragment", "dropped: Shim6 headers within fragments"
