@@ -194,8 +194,10 @@ class QueueConfig(_Section, frozen=True):
     max_length: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 8192
     # Take super-packets of up to 64 KiB instead of segments (NFQA_CFG_F_GSO).
     gso: bool = True
-    # A full queue lets packets pass instead of losing them (NFQA_CFG_F_FAIL_OPEN).
-    fail_open: bool = True
+    # A full queue lets packets pass undecided instead of losing them (NFQA_CFG_F_FAIL_OPEN). Dangerous: a
+    # subflow's packet that reaches the socket may bring bytes of another place in the stream; a lost one is
+    # just sent again.
+    fail_open: bool = False
 
 
 class LimitsConfig(_Section, frozen=True):
