@@ -124,7 +124,12 @@ class Endpoint:
         self._counts = [0] * COUNTER_COUNT
         self._table = ConnectionTable()
         self._negotiator = Negotiator(
-            config.mptcp, config.limits, rng, self._table.has_token, counts=self._counts
+            config.mptcp,
+            config.limits,
+            rng,
+            self._table.has_token,
+            counts=self._counts,
+            has_room=lambda: len(self.engine) < config.limits.max_connections,
         )
         self._joins = Joins(
             config.mptcp,

@@ -19,7 +19,8 @@ FALLBACK_RULES = {
     "TCP MD5 or TCP-AO needs the option room": ("RFC 8684 §6", "a signed segment must not be changed"),
     "data in the SYN": ("RFC 8684 Appendix B.2", "early data has no mapping"),
     "no room for MP_CAPABLE among the TCP options": ("RFC 8684 Appendix A", "TCP has 40 bytes for options"),
-    "no free token": ("RFC 8684 §3.1", "limits.max_connections is reached, or tokens collide"),
+    "no free token": ("RFC 8684 §3.1", "tokens collide"),
+    "limits.max_connections is reached": ("RFC 8684 §3.1", "no more connections are taken over: raise it"),
     "SYNs with MP_CAPABLE stayed unanswered": (
         "RFC 8684 §3.9.3",
         "a middlebox may drop such SYNs; mptcp.syn_fallback_retries says after how many",

@@ -95,6 +95,7 @@ class Negotiator:
         limits: `max_half_open` bounds the handshakes kept
         rng: source of keys
         token_in_use: tells whether an established connection has this local token
+        has_room: tells whether one more connection could be taken over
         counts: one integer a `Counter`, which this object raises
 
     Attributes:
@@ -109,11 +110,13 @@ class Negotiator:
         rng: keys.RandomSource,
         token_in_use: Callable[[int], bool],
         counts: list[int] | None = None,
+        has_room: Callable[[], bool] = lambda: True,
     ) -> None:
         self._config = config
         self._limits = limits
         self._rng = rng
         self._token_in_use = token_in_use
+        self._has_room = has_room
         self._half_open: OrderedDict[FlowKey, _HalfOpen] = OrderedDict()  # oldest activity first
         self._tokens: set[int] = set()
         self.counts = counts if counts is not None else [0] * COUNTER_COUNT
@@ -316,6 +319,9 @@ class Negotiator:
     def _start(
         self, role: Role, key: FlowKey, now_ns: int, proceed: Callable[[_HalfOpen], Decision]
     ) -> Decision:
+        if not self._has_room():
+            self._count(Counter.TABLE_FULL)
+            return _leave(FallbackReason.TABLE_FULL)
         drawn = keys.new_key(self._rng, lambda token: token in self._tokens or self._token_in_use(token))
         if drawn is None:
             self._count(Counter.FALLBACK_TOKEN_INIT)

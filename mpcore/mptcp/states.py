@@ -135,6 +135,7 @@ class FallbackReason(StrEnum):
     SYN_DATA = "data in the SYN"
     NO_OPTION_ROOM = "no room for MP_CAPABLE among the TCP options"
     TOKEN_TABLE_FULL = "no free token"
+    TABLE_FULL = "limits.max_connections is reached"
     SYN_UNANSWERED = "SYNs with MP_CAPABLE stayed unanswered"
     SIMULTANEOUS_OPEN = "simultaneous open"
     NOT_OFFERED = "the peer did not offer MP_CAPABLE"

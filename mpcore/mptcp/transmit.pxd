@@ -1,5 +1,7 @@
 """What a connection sends: repairs first, then data for other subflows, then new data (pull model)."""
 
+from libc.stdint cimport int64_t
+
 from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
 
 
@@ -11,3 +13,7 @@ cdef int transmit_again(plane_t *plane, conn_t *conn, subflow_t *subflow, segmen
 cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil
 # Repeats a client's third ACK until the peer has shown that it has our key.
 cdef void transmit_keys(plane_t *plane, conn_t *conn) noexcept nogil
+# Asks for the peer's window on every subflow.
+cdef void transmit_probes(plane_t *plane, conn_t *conn) noexcept nogil
+# True when a subflow that can carry data received anything at or after that time.
+cdef int transmit_heard_since(const conn_t *conn, int64_t since_ns) noexcept nogil

@@ -11,7 +11,7 @@ from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_reset, inject, inject_r
 from mpcore.mptcp.stream cimport stream_free, stream_has_memory
 from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
 from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
-from mpcore.mptcp.transmit cimport transmit_data
+from mpcore.mptcp.transmit cimport transmit_data, transmit_heard_since, transmit_probes
 from mpcore.mptcp.types cimport (
     CLOSE_FASTCLOSE,
     CLOSE_TIMEOUT,
@@ -108,6 +108,17 @@ cdef void host_input_ack(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcep
             conn.rx_injected = conn.rx_acked
 
 
+cdef void host_asks(plane_t *plane, conn_t *conn) noexcept nogil:
+    """The socket probes for the window or for life (RFC 9293 §3.8.4, §3.8.6.1): the peer is asked in its place.
+
+    What is known is answered at once, unless the peer gave no sign since the last time.
+    """
+    if conn.asked_ns == 0 or transmit_heard_since(conn, conn.asked_ns):
+        conn.host_ack_now = HOST_ACK_DUE
+    conn.asked_ns = plane.now_ns
+    transmit_probes(plane, conn)
+
+
 cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
     """Take the socket's bytes into the send ring; what it repeats, it repeats because our ACK is late."""
     cdef uint64_t offset = unwrap(tcp.seq, conn.host_isn + 1, conn.tx_end)
@@ -123,8 +134,9 @@ cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexce
     if end <= conn.tx_end:
         if tcp.payload_size:
             count(plane, COUNTER_HOST_RETRANSMIT)
-        if tcp.payload_size or offset < conn.tx_end:
             conn.host_ack_now = HOST_ACK_DUE
+        elif offset < conn.tx_end:
+            host_asks(plane, conn)
     else:
         old = <uint32_t>(conn.tx_end - offset)
         if not stream_has_memory(plane, &conn.tx_ring, conn.tx_end, tcp.payload_size - old) or (

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from mpcore.mptcp.output cimport emit_ack, emit_data_fin, emit_probe
+from mpcore.mptcp.output cimport emit_ack, emit_data_fin
 from mpcore.mptcp.sender cimport (
     segment_at,
     sender_arm,
@@ -12,7 +12,13 @@ from mpcore.mptcp.sender cimport (
 )
 from mpcore.mptcp.stream cimport stream_detach, stream_only_subflow, stream_reinject, stream_reinject_head
 from mpcore.mptcp.subflow cimport SF_IN_EXPIRED, subflow_close, subflow_step
-from mpcore.mptcp.transmit cimport transmit_again, transmit_keys, transmit_subflow
+from mpcore.mptcp.transmit cimport (
+    transmit_again,
+    transmit_heard_since,
+    transmit_keys,
+    transmit_probes,
+    transmit_subflow,
+)
 from mpcore.mptcp.types cimport (
     CLOSE_FIN,
     CLOSE_TIMEOUT,
@@ -179,22 +185,13 @@ cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     conn.data_rto_ns = plane.now_ns + 2 * (subflow.rto_ns << conn.data_backoff)
 
 
-cdef int was_heard_since(const conn_t *conn, int64_t since_ns) noexcept nogil:
-    cdef int i
-    for i in range(SUBFLOW_MAX):
-        if can_carry(conn.subflows[i]) and conn.subflows[i].last_rx_ns >= since_ns:
-            return 1
-    return 0
-
-
 cdef void persist_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     """Ask for the window; for ever as long as there are answers (RFC 9293 §3.8.6.1)."""
     cdef subflow_t *subflow = transmit_subflow(conn)
-    cdef int i
     conn.persist_ns = NEVER
     if subflow == NULL:
         return
-    conn.persist_silent = 0 if was_heard_since(conn, conn.persist_sent_ns) else conn.persist_silent + 1
+    conn.persist_silent = 0 if transmit_heard_since(conn, conn.persist_sent_ns) else conn.persist_silent + 1
     if conn.persist_silent > SILENT_TRIES:
         conn.persist_silent = 0
         give_up(plane, conn)
@@ -203,10 +200,7 @@ cdef void persist_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     if conn.persist_tries < BACKOFF_MAX:
         conn.persist_tries += 1
     conn.persist_ns = plane.now_ns + (subflow.rto_ns << conn.persist_tries)
-    emit_probe(plane, conn, subflow)
-    for i in range(SUBFLOW_MAX if conn.persist_silent else 0):
-        if can_carry(conn.subflows[i]) and conn.subflows[i] != subflow:
-            emit_probe(plane, conn, conn.subflows[i])
+    transmit_probes(plane, conn)
 
 
 cdef void timers_of_stream(plane_t *plane, conn_t *conn) noexcept nogil:

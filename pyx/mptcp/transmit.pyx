@@ -4,10 +4,18 @@ A segment is bound to a subflow only when that subflow has room for it. One mapp
 so a repeat carries the very same mapping (RFC 8684 §3.3.1: a mapping is not changed).
 """
 
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
-from mpcore.mptcp.output cimport EMIT_FULL, EMIT_GONE, EMIT_OK, emit_ack, emit_data_fin, emit_segment
+from mpcore.mptcp.output cimport (
+    EMIT_FULL,
+    EMIT_GONE,
+    EMIT_OK,
+    emit_ack,
+    emit_data_fin,
+    emit_probe,
+    emit_segment,
+)
 from mpcore.mptcp.scheduler cimport schedule
 from mpcore.mptcp.sender cimport segment_at, sender_push, sender_room, sender_sent
 from mpcore.mptcp.stream cimport stream_take_reinject, stream_reinject_range
@@ -169,6 +177,21 @@ cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil:
         if best == NULL or is_better(subflow, best):
             best = subflow
     return best
+
+
+cdef void transmit_probes(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if can_carry(conn.subflows[i]):
+            emit_probe(plane, conn, conn.subflows[i])
+
+
+cdef int transmit_heard_since(const conn_t *conn, int64_t since_ns) noexcept nogil:
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if can_carry(conn.subflows[i]) and conn.subflows[i].last_rx_ns >= since_ns:
+            return 1
+    return 0
 
 
 cdef void transmit_keys(plane_t *plane, conn_t *conn) noexcept nogil:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from mpcore.actions import Direction, OpenConnection, Role, VerdictKind
 from mpcore.config import ExcludeRule, LimitsConfig, MptcpConfig
-from mpcore.counters import Counter
+from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
 from mpcore.mptcp.handshake import HALF_OPEN_TIMEOUT_NS, Decision, Negotiator
 from mpcore.mptcp.states import FallbackReason
@@ -225,6 +225,19 @@ def test_no_free_token_is_plain_tcp() -> None:
     run = bench(token_taken=True)
     assert left(run.host(client_syn())) == FallbackReason.TOKEN_TABLE_FULL
     assert run.negotiator.counts[Counter.FALLBACK_TOKEN_INIT] == 1
+
+
+@pytest.mark.parametrize("first", ["host", "network"])
+def test_a_full_table_refuses_at_the_syn(first: str) -> None:
+    """The other side then never thinks that MPTCP was agreed."""
+    counts = [0] * COUNTER_COUNT
+    negotiator = Negotiator(
+        MptcpConfig(), LimitsConfig(), random.Random(1), lambda token: False, counts, has_room=lambda: False
+    )
+    run = Bench(negotiator)
+    decision = run.host(client_syn()) if first == "host" else run.network(peer_syn())
+    assert left(decision) == FallbackReason.TABLE_FULL
+    assert counts[Counter.TABLE_FULL] == 1
 
 
 def test_ecn_is_not_offered() -> None:
