@@ -19,7 +19,7 @@ from mpcore.shim6.effects import InstallContext, Path, RemoveContext, SendMessag
 from mpcore.shim6.engine import Shim6Engine
 from mpcore.shim6.events import Event
 from mpcore.shim6.heuristic import FlowKey, Heuristic
-from mpcore.shim6.icmp import read_error, restore_error
+from mpcore.shim6.icmp_error import read_error, restore_error
 from mpcore.shim6.identity import Identity, Verifier
 from mpcore.shim6.manager import Shim6Manager
 from mpcore.shim6.policy import PairPolicy

@@ -7,7 +7,7 @@ from mpcore.shim6.chain cimport (
     CHAIN_OK, IPV6_SIZE, NEXT_FRAGMENT, NEXT_HOP_BY_HOP, NEXT_ICMPV6, NEXT_ROUTING, NEXT_SHIM6,
     chain_begin, chain_t, chain_walk,
 )
-from mpcore.shim6.icmp cimport ICMP_OK, icmp_parse, icmp_t
+from mpcore.shim6.icmp_error cimport ICMP_OK, icmp_parse, icmp_t
 from mpcore.store.counters cimport (
     COUNTER_SHIM6_CONTROL_RX,
     COUNTER_SHIM6_EXEMPT,
