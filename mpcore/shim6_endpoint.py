@@ -31,6 +31,7 @@ from mpcore.wire.shim6 import PROTOCOL_SHIM6
 
 EVENTS_MAX = 4096
 CONTROL_HOP_LIMIT = 64
+PACKET_GSO = 4  # as in mpcore/store/packet.pxd
 _SOURCE, _DESTINATION = slice(8, 24), slice(24, 40)
 _IPV6_SIZE, _EXTENSIONS_MAX = 40, 16
 _SKIPPED = frozenset({0, 43, 60})  # hop-by-hop options, routing, destination options
@@ -86,9 +87,11 @@ class Shim6Endpoint:
 
     # --- packets
 
-    def handle_packet(self, direction: Direction, data: bytes, now_ns: int) -> Verdict:
-        """Decide on one packet."""
-        kind, rewritten = self.engine.process(direction, data, now_ns)
+    def handle_packet(
+        self, direction: Direction, data: bytes, now_ns: int, carrier: int | None = None
+    ) -> Verdict:
+        """Decide on one packet. `carrier` names a super-packet of the host, which cannot get a header."""
+        kind, rewritten = self.engine.process(direction, data, now_ns, 0 if carrier is None else PACKET_GSO)
         if kind == VerdictKind.PUNT:
             verdict = self.handle_punt(direction, data, now_ns)
         else:

@@ -247,7 +247,7 @@ class Node:
     # Flows that the endpoint has left to the kernel.
 
     def _bypassed(self, direction: Direction, data: bytes) -> bool:
-        if self._flow(direction, data) not in self._left:
+        if not self._left or self._flow(direction, data) not in self._left:
             return False
         self.counters["bypassed"] += 1
         return True

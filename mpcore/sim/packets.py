@@ -65,7 +65,9 @@ def flow_from_source(data: bytes) -> Flow:
 
 
 def addresses(data: bytes) -> tuple[bytes, bytes]:
-    """Return source and destination address of a packet."""
+    """Return source and destination address of a packet: TCP, or anything over IPv6."""
+    if len(data) >= 40 and data[0] >> 4 == 6:
+        return data[8:24], data[24:40]
     at = _layout(data)
     return at.src, at.dst
 
@@ -92,7 +94,14 @@ def _sum16(data: bytes) -> int:
 
 
 def segment_super_packet(data: bytes, gso_bytes: int) -> list[bytes]:
-    """Cut a packet into ones of at most `gso_bytes` of payload, as a network interface does."""
+    """Cut a packet into ones of at most `gso_bytes` of payload, as a network interface does.
+
+    What is not TCP to an interface stays whole: other protocols, and TCP behind an extension header.
+    """
+    try:
+        _layout(data)
+    except WireError:
+        return [data]
     segment = parse_segment(data)
     if len(segment.payload) <= gso_bytes:
         return [data]

@@ -1,0 +1,362 @@
+"""The data plane against a slow one, on chains, fragments and hostile bytes; tables, counts and limits."""
+
+from dataclasses import replace
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mpcore.actions import Direction, VerdictKind
+from mpcore.counters import Counter
+from mpcore.errors import CapacityError, LocalProtocolError
+from mpcore.shim6.effects import Path
+from mpcore.shim6.engine import Shim6Engine
+from mpcore.wire.rewrite import fix_checksums
+from tests.helpers.shim6 import (
+    DESTINATION,
+    ESP,
+    FRAGMENT,
+    HOP_BY_HOP,
+    ICMPV6,
+    NOTHING,
+    ROUTING,
+    SHIM6,
+    TCP,
+    UDP,
+    SlowPlane,
+    icmp6,
+    ip6,
+    packet,
+)
+from tests.shim6.world import A1, A2, B1, B2, C1
+
+OUT, IN = Direction.FROM_HOST, Direction.FROM_NETWORK
+PASS, REWRITE, DROP, PUNT = VerdictKind.PASS, VerdictKind.REWRITE, VerdictKind.DROP, VerdictKind.PUNT
+TAG_A, TAG_B = 0x1234_5678_9ABC, 0x7FFF_FFFF_FFFF
+UNTOUCHED = Path(
+    number=1, ulid_local=A1, ulid_peer=B1, fii=0, tag_local=TAG_A, tag_peer=TAG_B,
+    locator_local=A1, locator_peer=B1, sending=True, watched=False,
+)  # fmt: skip
+SWITCHED = replace(UNTOUCHED, locator_local=A2, locator_peer=B2)
+FORK = replace(SWITCHED, number=2, fii=7, tag_local=5, tag_peer=6)
+GSO, CHECKSUM_NOT_READY, TRUNCATED = 4, 1, 2
+
+
+def engine(*paths: Path, max_contexts: int = 8, punts: int = 10**6, any_locator: bool = False) -> Shim6Engine:
+    made = Shim6Engine(
+        max_contexts=max_contexts, seed=bytes(range(16)), punts_per_second=punts, any_locator=any_locator
+    )
+    for path in paths:
+        made.install(path)
+    return made
+
+
+def shimmed(tag: int, following: int = TCP, rest: bytes = b"upper layer", *, length: int = 0) -> bytes:
+    """A packet of the peer on the locators of SWITCHED."""
+    return ip6(B2, A2, SHIM6, bytes([following, length]) + (2**47 | tag).to_bytes(6) + rest)
+
+
+def moved(plane: Shim6Engine) -> dict[str, int]:
+    return {counter.name: count for counter, count in zip(Counter, plane.counters(), strict=True) if count}
+
+
+# Against the slow one.
+
+kinds = st.lists(
+    st.sampled_from([HOP_BY_HOP, ROUTING, DESTINATION, FRAGMENT, ESP, SHIM6, UDP, ICMPV6, NOTHING]),
+    max_size=6,
+)
+addresses = st.sampled_from([A1, A2, B1, B2, C1, b"\xff\x02" + bytes(13) + b"\1", bytes(16)])
+payload_header = st.builds(
+    lambda tag, following, length: bytes([following, length]) + (2**47 | tag).to_bytes(6),
+    st.sampled_from([TAG_A, TAG_B, 5]),
+    st.sampled_from([TCP, UDP, FRAGMENT, DESTINATION, ROUTING, SHIM6, HOP_BY_HOP, ICMPV6]),
+    st.sampled_from([0, 0, 0, 1]),
+)
+
+
+@st.composite
+def any_packets(draw: st.DrawFn) -> bytes:
+    """Packets with chains in any order, cut short or with bytes behind them."""
+    chain = [*draw(kinds), draw(st.sampled_from([TCP, UDP, SHIM6, SHIM6, ICMPV6]))]
+    upper = draw(st.binary(max_size=64))
+    if chain[-1] == SHIM6 and draw(st.booleans()):
+        upper = draw(payload_header) + upper
+    if chain[-1] == ICMPV6:
+        upper = bytes([draw(st.sampled_from([128, 129, 130, 135, 143, 144]))]) + upper
+    ends = draw(st.one_of(st.tuples(addresses, addresses), st.sampled_from([(A1, B1), (B2, A2), (B1, A1)])))
+    data = packet(*ends, *chain, upper=upper)
+    cut = draw(st.integers(0, len(data)))
+    return draw(st.sampled_from([data, data, data + upper, data[:cut]]))
+
+
+@given(any_packets(), st.sampled_from([(), (UNTOUCHED,), (SWITCHED,), (SWITCHED, FORK)]), st.booleans())
+def test_all_packets_get_what_the_rfc_says(data: bytes, paths: tuple[Path, ...], watched: bool) -> None:
+    paths = tuple(replace(path, watched=watched) for path in paths)
+    plane, slow = engine(*paths), SlowPlane(list(paths))
+    assert plane.process(OUT, data, 1) == slow.outgoing(data)
+    assert plane.process(IN, data, 2) == slow.incoming(data)
+
+
+@given(st.binary(max_size=200), st.sampled_from([OUT, IN]))
+def test_any_bytes_at_all(data: bytes, direction: Direction) -> None:
+    plane = engine(SWITCHED)
+    for start in (b"", b"\x60", b"\x60\0\0\0\0\x20\x8c"):
+        plane.process(direction, start + data, 1)
+
+
+@given(st.lists(st.tuples(st.booleans(), any_packets()), max_size=30))
+def test_each_packet_moves_one_counter(packets: list[tuple[bool, bytes]]) -> None:
+    plane = engine(SWITCHED, punts=3)
+    for out, data in packets:
+        plane.process(OUT if out else IN, data, 1)
+    assert sum(moved(plane).values()) == len(packets)
+
+
+@given(kinds.filter(lambda chain: not {SHIM6, ICMPV6} & set(chain)), st.binary(max_size=1400))
+def test_what_one_host_sends_the_other_gets_unchanged(chain: list[int], upper: bytes) -> None:
+    ours = engine(SWITCHED)
+    theirs = engine(
+        Path(
+            number=9,
+            ulid_local=B1,
+            ulid_peer=A1,
+            fii=0,
+            tag_local=TAG_B,
+            tag_peer=TAG_A,
+            locator_local=B2,
+            locator_peer=A2,
+            sending=True,
+            watched=False,
+        )
+    )
+    data = packet(A1, B1, *chain, UDP, upper=upper)
+    verdict, sent = ours.process(OUT, data, 1)
+    if verdict == PASS or sent is None:
+        return
+    verdict, got = theirs.process(IN, sent, 1)
+    assert verdict == DROP or got == data  # DROP: hop-by-hop options or routing behind what hides them
+
+
+# One rule at a time.
+
+
+def test_ulids_as_locators_leave_packets_alone() -> None:
+    # RFC 5533 §11
+    plane = engine(UNTOUCHED)
+    assert plane.process(OUT, packet(A1, B1, TCP), 1) == (PASS, None)
+    assert plane.process(IN, packet(B1, A1, TCP), 2) == (PASS, None)
+    assert moved(plane) == {"SHIM6_UNTOUCHED_TX": 1, "SHIM6_UNTOUCHED_RX": 1}
+
+
+def test_a_context_that_only_receives_does_not_send() -> None:
+    # RFC 5533 §11: CT(peer) is known in ESTABLISHED and I2BIS-SENT only
+    plane = engine(replace(SWITCHED, sending=False, tag_peer=None))
+    assert plane.process(OUT, packet(A1, B1, TCP), 1) == (PASS, None)
+
+
+def test_the_header_goes_back_with_the_ulids() -> None:
+    # RFC 5533 §11.1: back on the ULIDs there is no need for it
+    plane = engine(SWITCHED)
+    assert plane.process(OUT, packet(A1, B1, TCP), 1)[0] == REWRITE
+    plane.update(UNTOUCHED)
+    assert plane.process(OUT, packet(A1, B1, TCP), 2) == (PASS, None)
+
+
+def test_a_removed_context_is_unknown_in_both_directions() -> None:
+    plane = engine(SWITCHED)
+    plane.remove(1)
+    assert plane.process(OUT, packet(A1, B1, TCP), 1) == (PASS, None)
+    assert plane.process(IN, shimmed(TAG_A), 1) == (PUNT, None)
+    assert (len(plane), plane.stats(1), plane.number_of_tag(TAG_A)) == (0, None, None)
+
+
+def test_the_tag_may_change() -> None:
+    plane = engine(SWITCHED)
+    plane.update(replace(SWITCHED, tag_local=99))
+    assert plane.process(IN, shimmed(TAG_A), 1)[0] == PUNT
+    assert plane.process(IN, shimmed(99), 1)[0] == REWRITE
+
+
+def test_forks_are_found_by_their_tag_only() -> None:
+    # RFC 5533 §12.4: a packet of the transport belongs to the context with FII 0
+    plane = engine(FORK)
+    assert plane.process(OUT, packet(A1, B1, TCP), 1) == (PASS, None)
+    assert plane.process(IN, shimmed(FORK.tag_local), 1)[0] == REWRITE
+
+
+def test_all_47_bits_of_a_tag_count() -> None:
+    plane = engine(replace(SWITCHED, tag_local=TAG_B))
+    for bit in range(47):
+        assert plane.process(IN, shimmed(TAG_B ^ (1 << bit)), 1)[0] == PUNT
+    assert plane.process(IN, shimmed(TAG_B), 1)[0] == REWRITE
+
+
+def test_other_locators_are_asked_about_once() -> None:
+    plane = engine(SWITCHED)
+    other = ip6(B1, A2, SHIM6, bytes([TCP, 0]) + (2**47 | TAG_A).to_bytes(6) + b"upper layer")
+    assert plane.process(IN, other, 1)[0] == PUNT
+    plane.accept_pair(1, B1, A2)
+    assert plane.process(IN, other, 1) == (REWRITE, packet(B1, A1, TCP, upper=b"upper layer"))
+    assert plane.process(IN, shimmed(TAG_A), 1)[0] == REWRITE
+    plane.update(SWITCHED)
+    assert plane.process(IN, other, 1)[0] == PUNT
+
+
+def test_of_many_locators_the_current_ones_stay() -> None:
+    plane = engine(SWITCHED)
+    for number in range(50):
+        plane.accept_pair(1, number.to_bytes(16), A2)
+    assert plane.process(IN, shimmed(TAG_A), 1)[0] == REWRITE
+
+
+def test_the_tag_alone_is_enough_where_that_is_wanted() -> None:
+    # RFC 5533 §12.4
+    plane = engine(SWITCHED, any_locator=True)
+    data = ip6(C1, A1, SHIM6, bytes([TCP, 0]) + (2**47 | TAG_A).to_bytes(6) + b"upper layer")
+    assert plane.process(IN, data, 1)[0] == REWRITE
+
+
+@pytest.mark.parametrize(
+    ("following", "rest"),
+    [
+        (SHIM6, bytes(24)),
+        (DESTINATION, bytes([SHIM6]) + bytes(40)),
+        (FRAGMENT, bytes([SHIM6]) + bytes(40)),
+        (FRAGMENT, bytes(7)),
+        (HOP_BY_HOP, bytes(24)),
+        (ROUTING, bytes(24)),
+        (ICMPV6, bytes([135]) + bytes(40)),
+        (DESTINATION, b""),
+    ],
+)
+def test_payload_that_no_context_may_carry_is_dropped(following: int, rest: bytes) -> None:
+    # RFC 5533 §4.6; the kernel must not meet a header that it would say is unknown
+    plane = engine(SWITCHED)
+    assert plane.process(IN, shimmed(TAG_A, following, rest), 1) == (DROP, None)
+    assert moved(plane) == {"SHIM6_PAYLOAD_INSANE": 1}
+
+
+def test_echo_requests_are_packets_of_a_transport() -> None:
+    plane = engine(SWITCHED)
+    assert plane.process(OUT, packet(A1, B1, ICMPV6, upper=bytes([128]) + bytes(20)), 1)[0] == REWRITE
+    assert plane.process(OUT, packet(A1, B1, ICMPV6, upper=bytes([135]) + bytes(20)), 1)[0] == PASS
+
+
+def test_super_packets_and_packets_cut_short_do_not_leave() -> None:
+    plane = engine(SWITCHED)
+    assert plane.process(OUT, packet(A1, B1, TCP), 1, GSO) == (DROP, None)
+    assert plane.process(OUT, packet(A1, B1, TCP)[:60], 1, TRUNCATED) == (DROP, None)
+    assert plane.process(OUT, ip6(A1, B1, UDP, bytes(65530)), 1) == (DROP, None)
+    assert moved(plane) == {"SHIM6_SUPER_PACKET": 1, "SHIM6_UNSENDABLE": 2}
+
+
+def test_an_open_checksum_is_closed_over_the_ulids() -> None:
+    # RFC 5533 §11.1: ULP checksums cover the ULIDs
+    plane = engine(SWITCHED)
+    closed = bytes.fromhex("0001000200100000") + b"12345678"
+    fixed = bytearray(ip6(A1, B1, UDP, closed))
+    fix_checksums(fixed)
+    _, sent = plane.process(OUT, ip6(A1, B1, UDP, closed), 1, CHECKSUM_NOT_READY)
+    assert sent is not None
+    assert sent[48:] == bytes(fixed[40:])
+
+
+# Errors.
+
+
+def test_errors_about_contexts_are_asked_about_and_others_not() -> None:
+    plane = engine(SWITCHED)
+    error = bytes([1, 0, 0, 0, 0, 0, 0, 0])
+    _, sent = plane.process(OUT, packet(A1, B1, TCP), 1)
+    assert sent is not None
+    assert plane.process(IN, icmp6(C1, A2, error + sent), 1)[0] == PUNT
+    assert plane.process(IN, icmp6(C1, A1, error + packet(A1, B1, TCP)), 1)[0] == PUNT
+    assert plane.process(IN, icmp6(C1, A1, error + packet(A1, C1, TCP)), 1)[0] == PASS
+
+
+# Limits.
+
+
+def test_strangers_cannot_ask_for_more_than_the_limit() -> None:
+    plane = engine(SWITCHED, punts=3)
+    verdicts = [plane.process(IN, shimmed(1234), 1)[0] for _ in range(5)]
+    assert verdicts == [PUNT, PUNT, PUNT, DROP, DROP]
+    assert plane.process(IN, shimmed(1234), 10**9 + 1)[0] == PUNT
+    assert moved(plane) == {"SHIM6_PAYLOAD_PUNTED": 4, "SHIM6_LIMIT_PUNT": 2}
+
+
+def test_the_table_is_bounded() -> None:
+    plane = engine(SWITCHED, FORK, max_contexts=2)
+    third = replace(FORK, number=3, fii=8, tag_local=77)
+    with pytest.raises(CapacityError):
+        plane.install(third)
+    plane.remove(2)
+    plane.install(third)
+    assert plane.process(IN, shimmed(77), 1)[0] == REWRITE
+
+
+def test_a_tag_belongs_to_one_context() -> None:
+    plane = engine(SWITCHED, FORK)
+    with pytest.raises(CapacityError):
+        plane.install(replace(FORK, number=3))
+    with pytest.raises(LocalProtocolError):
+        plane.update(replace(FORK, tag_local=TAG_A))
+    with pytest.raises(LocalProtocolError):
+        plane.update(replace(FORK, number=4))
+
+
+def test_slots_are_used_again() -> None:
+    plane = engine(max_contexts=4)
+    for number in range(1, 200):
+        plane.install(replace(FORK, number=number, tag_local=number))
+        plane.process(IN, shimmed(number), 1)
+        if number > 3:
+            plane.remove(number - 3)
+    assert sorted(activity.number for activity in plane.take_activity()) == [197, 198, 199]
+
+
+# What packets tell.
+
+
+def test_activity_is_told_once() -> None:
+    plane = engine(SWITCHED)
+    data = packet(A1, B1, TCP)
+    plane.process(OUT, data, 10)
+    plane.process(OUT, data, 20)
+    assert plane.take_activity() == [(1, 20, None)]
+    plane.process(IN, shimmed(TAG_A), 30)
+    plane.process(IN, packet(B1, A1, TCP), 40)  # without header, too (RFC 5533 §12.1)
+    assert plane.take_activity() == [(1, None, 40)]
+    assert plane.take_activity() == []
+    stats = plane.stats(1)
+    assert stats is not None
+    assert (stats["packets_sent"], stats["bytes_sent"]) == (2, 2 * len(data))
+    assert (stats["packets_received"], stats["last_sent_ns"], stats["last_received_ns"]) == (2, 20, 40)
+
+
+def test_conversations_without_context_are_counted_by_ports() -> None:
+    plane = engine()
+    ports = bytes([0, 80, 1, 0])
+    data = packet(A1, B1, TCP, upper=ports + bytes(20))
+    back = packet(B1, A1, TCP, upper=ports[2:] + ports[:2] + bytes(20))
+    for _ in range(3):
+        plane.process(OUT, data, 1)
+    plane.process(IN, back, 1)
+    (talk,) = plane.take_talks()
+    assert talk.key == (A1, B1, TCP, 80, 256)
+    assert talk[1:] == (3, 3 * len(data), 1, len(back))
+    assert plane.take_talks() == []
+
+
+def test_conversations_are_bounded() -> None:
+    plane = Shim6Engine(max_contexts=1, seed=bytes(16), max_talks=4)
+    for port in range(10):
+        plane.process(OUT, packet(A1, B1, UDP, upper=port.to_bytes(2) + bytes(20)), 1)
+    assert len(plane.take_talks()) == 4
+    assert moved(plane) == {"SHIM6_PLAIN": 10, "SHIM6_LIMIT_TALK": 6}
+
+
+def test_a_batch_goes_on_behind_what_it_punts() -> None:
+    plane = engine(SWITCHED)
+    assert plane.process_many(IN, [shimmed(TAG_A), shimmed(1), shimmed(TAG_A)], 1) == [REWRITE, PUNT, REWRITE]
