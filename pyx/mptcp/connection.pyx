@@ -109,7 +109,7 @@ cdef void host_input_ack(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcep
 
 
 cdef void host_asks(plane_t *plane, conn_t *conn) noexcept nogil:
-    """The socket probes for the window or for life (RFC 9293 §3.8.4, §3.8.6.1): the peer is asked in its place.
+    """The socket probes for the window or for life (RFC 9293 §3.8.4, §3.8.6.1): the peer is asked instead.
 
     What is known is answered at once, unless the peer gave no sign since the last time.
     """
