@@ -41,7 +41,7 @@ cdef class PacketQueue:
 
 
 cdef class NetlinkQueue(PacketQueue):
-    cdef object library            # the NetfilterQueue that bound the queue; None for a foreign socket
+    cdef object binding            # the NetfilterQueue that bound the queue; None for a foreign socket
     cdef readonly uint16_t number
     cdef int slots                 # datagrams read by one system call
     cdef uint8_t *slab             # slots * SLOT_SIZE bytes; owner: this object

@@ -7,7 +7,7 @@ from mpcore.store.packet cimport packet_t
 
 
 cdef class SimpleQueue(PacketQueue):
-    cdef object library            # netfilterqueue.NetfilterQueue
+    cdef object binding            # netfilterqueue.NetfilterQueue
     cdef object reader             # bounds how many packets one call of the library handles
     cdef list arrived              # packets that the callback met, not yet handed out
     cdef dict waiting              # handed out, not settled, by packet id; max_length bounds it

@@ -204,11 +204,11 @@ cdef class NetlinkQueue(PacketQueue):
             raise MemoryError
         self.lay_out_slots()
         if descriptor < 0:
-            self.library = bound_queue(number, max_length)
-            descriptor = self.library.get_fd()
+            self.binding = bound_queue(number, max_length)
+            descriptor = self.binding.get_fd()
         self.descriptor = os.dup(descriptor)
-        self.send_limit = enlarge_buffers(self.descriptor, self.library is not None)
-        if self.library is not None:
+        self.send_limit = enlarge_buffers(self.descriptor, self.binding is not None)
+        if self.binding is not None:
             self.configure(max_length, (QUEUE_GSO if gso else 0) | (QUEUE_FAIL_OPEN if fail_open else 0))
 
     def __dealloc__(self):
@@ -223,11 +223,11 @@ cdef class NetlinkQueue(PacketQueue):
         """Give the queue back to the kernel, which drops what waits in it; a second call does nothing."""
         if self.descriptor < 0:
             return
-        if self.library is not None:
+        if self.binding is not None:
             self.unbind()
         os.close(self.descriptor)
         self.descriptor = -1
-        self.library = None
+        self.binding = None
 
     cdef void lay_out_slots(self) noexcept:
         """Give every message header its slot; room is left at its end for moving a second message up."""

@@ -70,14 +70,14 @@ cdef class SimpleQueue(PacketQueue):
             raise MemoryError
         try:
             from netfilterqueue import NetfilterQueue
-            self.library = NetfilterQueue()
-            self.library.bind(number, self._take, max_len=max_length)
+            self.binding = NetfilterQueue()
+            self.binding.bind(number, self._take, max_len=max_length)
         except (ImportError, OSError) as error:
             raise HostError(
                 f"queue {number} cannot be opened ({error}); run as root with netfilterqueue installed, and "
                 "see /proc/net/netfilter/nfnetlink_queue whether another program holds it"
             ) from error
-        self.descriptor = self.library.get_fd()
+        self.descriptor = self.binding.get_fd()
         self.reader = _Reader(self.descriptor)
 
     def __dealloc__(self):
@@ -85,14 +85,14 @@ cdef class SimpleQueue(PacketQueue):
 
     def close(self):
         """Give the queue back to the kernel, which drops what waits in it; a second call does nothing."""
-        if self.library is None:
+        if self.binding is None:
             return
         self.waiting.clear()
         self.arrived.clear()
-        self.library.unbind()
+        self.binding.unbind()
         self.reader.socket.close()
         self.descriptor = -1
-        self.library = None
+        self.binding = None
 
     def _take(self, packet):
         """Take a packet from the library's callback and keep its bytes."""
@@ -116,7 +116,7 @@ cdef class SimpleQueue(PacketQueue):
         self.reader.left = capacity - len(self.arrived)
         if self.reader.left > 0:
             self.counters.receive_calls += 1
-            self.library.run_socket(self.reader)
+            self.binding.run_socket(self.reader)
         batch = self.arrived[:capacity]
         del self.arrived[:capacity]
         for packet in batch:
