@@ -17,7 +17,7 @@ git ls-files -z | xargs -0 cp --parents -t "$tree"
 cd "$tree"
 flags="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer"
 CFLAGS=$flags LDFLAGS=$flags MPCORE_DEBUG=1 "$python" setup.py -q build_ext --inplace
-[ $# -gt 0 ] || set -- tests/mptcp tests/store tests/wire tests/sim
+[ $# -gt 0 ] || set -- tests/mptcp tests/shim6 tests/store tests/wire tests/sim
 # with the interpreter's own pools small objects would sit in one block that the sanitizer thinks whole
 LD_PRELOAD=$preload ASAN_OPTIONS=detect_leaks=0 PYTHONMALLOC=malloc \
     exec "$python" -m pytest -q -p no:cacheprovider --timeout 1200 "$@"
