@@ -328,11 +328,14 @@ def test_activity_is_told_once() -> None:
     plane.process(IN, shimmed(TAG_A), 30)
     plane.process(IN, packet(B1, A1, TCP), 40)  # without header, too (RFC 5533 §12.1)
     assert plane.take_activity() == [(1, None, 40)]
+    plane.process(OUT, data, 50)
+    plane.process(IN, shimmed(TAG_A), 60)
+    assert plane.take_activity() == [(1, 50, 60)]
     assert plane.take_activity() == []
     stats = plane.stats(1)
     assert stats is not None
-    assert (stats["packets_sent"], stats["bytes_sent"]) == (2, 2 * len(data))
-    assert (stats["packets_received"], stats["last_sent_ns"], stats["last_received_ns"]) == (2, 20, 40)
+    assert (stats["packets_sent"], stats["bytes_sent"]) == (3, 3 * len(data))
+    assert (stats["packets_received"], stats["last_sent_ns"], stats["last_received_ns"]) == (3, 50, 60)
 
 
 def test_conversations_without_context_are_counted_by_ports() -> None:
