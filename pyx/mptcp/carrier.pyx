@@ -39,6 +39,7 @@ cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subfl
     cdef uint64_t size = conn.tx_end - conn.tx_nxt
     cdef uint64_t window = conn.tx_window - conn.tx_nxt if conn.tx_window > conn.tx_nxt else 0
     cdef uint64_t room = sender_room(subflow)
+    cdef uint64_t edge = subflow.snd_edge - subflow.snd_nxt if subflow.snd_edge > subflow.snd_nxt else 0
     # the kernel cuts at the host's own segment size, which must leave room for our options on this path
     if conn.carrier_count == 0 or subflow.version != conn.version or (
             conn.carrier_segment == 0 or conn.carrier_segment > subflow.mss):
@@ -46,7 +47,7 @@ cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subfl
     # the packets with our key come first, and those go by raw sockets (RFC 8684 §3.1)
     if not conn.established:
         return 0
-    size = min(min(size, <uint64_t>CARRIED_MAX), min(window, room))
+    size = min(min(size, <uint64_t>CARRIED_MAX), min(min(window, edge), room))
     if size < conn.tx_end - conn.tx_nxt:
         size -= size % conn.carrier_segment
     # one segment is not a super-packet: the kernel refuses to cut it

@@ -109,7 +109,7 @@ cdef void host_input_ack(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcep
 
 
 cdef void host_asks(plane_t *plane, conn_t *conn) noexcept nogil:
-    """The socket probes for the window or for life (RFC 9293 §3.8.4, §3.8.6.1): the peer is asked instead.
+    """The socket probes for the window or for life (RFC 9293 §3.8.4, §3.8.6.1): the peer is asked.
 
     What is known is answered at once, unless the peer gave no sign since the last time.
     """
@@ -126,16 +126,17 @@ cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexce
     cdef uint32_t old = 0
     if conn.host_fin and offset == conn.tx_fin + 1 and tcp.payload_size == 0 and not tcp.flags & TCP_FIN:
         return
-    if offset > conn.tx_end or (conn.host_fin and end > conn.tx_fin):
+    # a keepalive before the first byte has the number of the SYN: it is old, not ahead
+    if <int64_t>(offset - conn.tx_end) > 0 or (conn.host_fin and <int64_t>(end - conn.tx_fin) > 0):
         conn.host_ack_now = HOST_ACK_DUE
         if tcp.payload_size:
             count(plane, COUNTER_OUT_OF_WINDOW)
         return
-    if end <= conn.tx_end:
+    if <int64_t>(end - conn.tx_end) <= 0:
         if tcp.payload_size:
             count(plane, COUNTER_HOST_RETRANSMIT)
             conn.host_ack_now = HOST_ACK_DUE
-        elif offset < conn.tx_end:
+        elif offset != conn.tx_end:
             host_asks(plane, conn)
     else:
         old = <uint32_t>(conn.tx_end - offset)

@@ -135,21 +135,32 @@ cdef void add_timestamp(frame_t *frame, uint32_t value, uint32_t echo, int align
     frame.options_size += 10
 
 
+cdef uint16_t offer_window(uint64_t base, uint64_t edge, uint64_t limit, int shift,
+                           uint64_t *offered) noexcept nogil:
+    """Return the window field at `base` for a right edge that never moves back (RFC 9293 §3.8.6.2.1).
+
+    New room is rounded down to what the field can say. What was offered before is rounded up, unless that
+    would pass `limit`: the few bytes too many have a place in the ring.
+    """
+    cdef uint64_t field = min((edge - base) >> shift, <uint64_t>65535) if edge > base else 0
+    if base + (field << shift) < offered[0]:
+        field = (offered[0] - base + (<uint64_t>1 << shift) - 1) >> shift
+        if base + (field << shift) > limit:
+            field -= 1
+        field = min(field, <uint64_t>65535)
+    offered[0] = max(offered[0], base + (field << shift))
+    return <uint16_t>field
+
+
 # --- towards the network
 
 cdef uint16_t network_window(conn_t *conn, subflow_t *subflow) noexcept nogil:
     """One window for the connection, from DATA_ACK on; its right edge never moves back (RFC 8684 §3.3.4)."""
-    cdef uint64_t edge = conn.rx_edge
-    cdef uint64_t window
-    if edge > conn.rx_ring.head + conn.rx_ring.limit:
-        edge = conn.rx_ring.head + conn.rx_ring.limit
-    if edge > conn.rx_advertised:
-        conn.rx_advertised = edge
-    window = conn.rx_advertised - conn.rx_acked
-    if subflow.rcv_nxt + window > subflow.rcv_max:
-        subflow.rcv_max = subflow.rcv_nxt + window
-    window >>= subflow.wscale_local
-    return <uint16_t>(window if window < 65535 else 65535)
+    cdef uint64_t limit = conn.rx_ring.head + conn.rx_ring.limit
+    cdef uint16_t field = offer_window(conn.rx_acked, min(conn.rx_edge, limit), limit, subflow.wscale_local,
+                                       &conn.rx_advertised)
+    subflow.rcv_max = max(subflow.rcv_max, subflow.rcv_nxt + (<uint64_t>field << subflow.wscale_local))
+    return field
 
 
 cdef void network_frame(plane_t *plane, conn_t *conn, subflow_t *subflow, frame_t *frame, uint8_t flags,
@@ -434,14 +445,8 @@ cdef int emit_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
 
 cdef uint16_t output_host_window(conn_t *conn) noexcept nogil:
     """What the peer allows and the send ring holds, for the socket; its right edge never moves back."""
-    cdef uint64_t edge = conn.tx_window
-    cdef uint64_t window
-    if edge > conn.tx_ring.head + conn.tx_ring.limit:
-        edge = conn.tx_ring.head + conn.tx_ring.limit
-    if edge > conn.host_window:
-        conn.host_window = edge
-    window = (conn.host_window - conn.tx_una) >> conn.peer_wscale
-    return <uint16_t>(window if window < 65535 else 65535)
+    cdef uint64_t limit = conn.tx_ring.head + conn.tx_ring.limit
+    return offer_window(conn.tx_una, min(conn.tx_window, limit), limit, conn.peer_wscale, &conn.host_window)
 
 
 cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags,

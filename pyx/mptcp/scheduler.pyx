@@ -21,6 +21,9 @@ cdef int has_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
         return 0
     if subflow.inflight == 0:
         return 1
+    # a smaller window here is a middlebox's (RFC 8684 §3.3.5); the idle subflow's segment probes it
+    if subflow.snd_nxt + subflow.mss > subflow.snd_edge:
+        return 0
     if conn.carrier_count and conn.tx_end > conn.tx_nxt:
         data = min(conn.tx_end - conn.tx_nxt, <uint64_t>SUPER_PACKET)
         wanted = max(wanted, min(data, subflow.cwnd // 3))

@@ -1,4 +1,4 @@
-"""Two endpoints in hardship: deaf programs, no path for a while, hardly any memory (RFC 8684 §3.3, §3.4)."""
+"""Hardship: programs that do not read, no path for a while, hardly any memory (RFC 8684 §3.3, §3.4)."""
 
 from __future__ import annotations
 
