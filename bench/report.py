@@ -91,6 +91,21 @@ def grid_tables(rows: list[Row]) -> str:
     return "\n\n".join(parts)
 
 
+def hit_table(rows: list[Row]) -> str:
+    """Return hit rates over burst sizes, worst and best over the numbers of subflows; the thesis says 80 %."""
+    found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
+    for row in rows:
+        burst = int(row.group.removesuffix(", batch").rsplit(" ", 1)[1])
+        found[row.name][burst].append(100 * row.info["hit_rate"])
+    bursts = sorted({burst for line in found.values() for burst in line})
+    body = [
+        [f"  {name}", *(f"{min(line[burst]):.0f}-{max(line[burst]):.0f}" for burst in bursts)]
+        for name, line in found.items()
+    ]
+    head = ["hits, % of early segments (thesis, 2 x 1 Gbit/s: 80); bursts of", *map(str, bursts)]
+    return table(head, body)
+
+
 def is_grid(row: Row) -> bool:
     """Tell whether a row belongs to the tables of algorithms."""
     return row.group.startswith(GRID) and "bursts of" in row.group
@@ -137,7 +152,7 @@ def main(arguments: list[str]) -> int:
     print("\n\n".join(group_table(group, each) for group, each in groups.items()))
     grid = [row for row in rows if is_grid(row)]
     if grid:
-        print(f"\n{grid_tables(grid)}")
+        print(f"\n{grid_tables(grid)}\n\n{hit_table(grid)}")
     if len(arguments) == 2 and not draw(rows, Path(arguments[1])):
         print("\nno picture: matplotlib is not installed")
     return 0
