@@ -30,10 +30,10 @@ from mpcore.mptcp.describe cimport describe_connection
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.opening cimport copy_address, fill_connection, fill_subflow
-from mpcore.mptcp.output cimport emit_ack, emit_option
+from mpcore.mptcp.output cimport emit_ack, emit_option, emit_refusal
 from mpcore.mptcp.scheduler cimport SCHEDULER_LOWEST_RTT, SCHEDULER_ROUND_ROBIN
 from mpcore.mptcp.sender cimport sender_clear, sender_init
-from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
+from mpcore.mptcp.subflow cimport subflow_close, subflow_reset
 from mpcore.mptcp.transmit cimport transmit_subflow
 from mpcore.mptcp.types cimport (
     CLOSE_REMOVED,
@@ -103,7 +103,7 @@ from mpcore.store.table cimport (
 )
 from mpcore.store.timers cimport heap_clear, heap_init, heap_next, heap_pop, heap_set
 from mpcore.wire.ip cimport IP_FRAGMENT, IP_OK, PROTOCOL_TCP, ip_parse, ip_t
-from mpcore.wire.tcp cimport TCP_ACK, TCP_OK, TCP_SYN, tcp_checksum_ok, tcp_parse, tcp_t
+from mpcore.wire.tcp cimport TCP_ACK, TCP_OK, TCP_RST, TCP_SYN, tcp_checksum_ok, tcp_parse, tcp_t
 
 
 cdef enum:
@@ -247,6 +247,9 @@ cdef class Engine:
             self.destroy(conn)
             packet.verdict = VERDICT_PUNT
             return
+        if subflow == NULL and not tcp.flags & TCP_RST and not connection_is_over(conn):
+            # the first subflow has ended and its peer may not know: our RST may have been lost
+            emit_refusal(self.plane, conn, tcp)
         if subflow == NULL or conn.gone:
             return
         if subflow_input(self.plane, conn, subflow, tcp) == INPUT_FALL_BACK:
@@ -529,6 +532,8 @@ cdef class Engine:
             raise
         subflow.index = index
         subflow.state = SF_ESTABLISHED
+        if index == 0:
+            conn.port = subflow.port
         subflow.congestion = conn.congestion
         conn.subflows[index] = subflow
 
@@ -596,10 +601,10 @@ cdef class Engine:
         cdef conn_t *conn = self.find(handle)
         if conn == NULL or not 0 <= index < SUBFLOW_MAX or not is_live(conn.subflows[index]):
             return
-        if reset_reason is not None:
-            subflow_reset(self.plane, conn, conn.subflows[index], reset_reason, CLOSE_REMOVED)
+        if reset_reason is None and conn.subflows[index].state != SF_PRE_ESTABLISHED:
+            conn.subflows[index].leaving = 1
         else:
-            subflow_finish(self.plane, conn, conn.subflows[index])
+            subflow_reset(self.plane, conn, conn.subflows[index], reset_reason or 0, CLOSE_REMOVED)
         mark_dirty(self.plane, conn)
 
     def remove_subflow(self, long handle, int index):

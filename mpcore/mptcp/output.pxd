@@ -3,6 +3,7 @@
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
 
 from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
+from mpcore.wire.tcp cimport tcp_t
 
 
 cdef enum:
@@ -32,6 +33,8 @@ cdef int emit_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t re
                     int fastclose) noexcept nogil
 # RST with MP_FAIL for the mapping that starts at `data_seq` (RFC 8684 §3.7).
 cdef int emit_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t data_seq) noexcept nogil
+# The answer to a segment of the first subflow after its end: RST (RFC 9293 §3.10.7.1).
+cdef int emit_refusal(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil
 # The infinite mapping that ends MPTCP (RFC 8684 §3.7), on the oldest segment not acknowledged or on an ACK.
 cdef int emit_infinite(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # An out-of-window segment that makes the peer answer with an ACK and its window (RFC 9293 §3.8.6.1).

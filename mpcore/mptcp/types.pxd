@@ -140,6 +140,7 @@ cdef struct subflow_t:         # owner: conn_t
     int64_t join_ns            # its retransmission
     uint8_t join_tries
     uint8_t close_reason
+    uint8_t leaving            # to be ended by a FIN: nothing new is sent on it
     # sender (RFC 9293 §3.8, 6675, 8985, 6298)
     uint64_t snd_una
     uint64_t snd_nxt
@@ -239,6 +240,7 @@ cdef struct conn_t:            # owner: Engine
     uint8_t joined             # a second subflow was ever established: no fall back
     uint8_t reinjected         # data was ever sent twice: no fall back
     uint8_t aborted            # the peer ended it by MP_FASTCLOSE: the host and the other subflows get a RST
+    uint8_t port               # transmit queue of the socket's own address
     uint8_t fell_back          # plain TCP from now on; gone once the host was given what waits for it
     uint8_t gone               # to be freed when its packet is done
     uint8_t scheduler
@@ -414,7 +416,8 @@ cdef inline subflow_t *first_subflow(conn_t *conn) noexcept nogil:
 
 cdef inline int can_carry(const subflow_t *subflow) noexcept nogil:
     """True when new data may be sent on the subflow."""
-    return subflow != NULL and (subflow.state == SF_ESTABLISHED or subflow.state == SF_CLOSE_WAIT)
+    return subflow != NULL and not subflow.leaving and (
+        subflow.state == SF_ESTABLISHED or subflow.state == SF_CLOSE_WAIT)
 
 
 cdef inline int is_live(const subflow_t *subflow) noexcept nogil:

@@ -8,7 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
 from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_reset, inject, inject_reset, output_host_window
-from mpcore.mptcp.stream cimport stream_free, stream_has_memory
+from mpcore.mptcp.stream cimport stream_free, stream_has_memory, stream_only_subflow
 from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
 from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
 from mpcore.mptcp.transmit cimport transmit_data, transmit_heard_since, transmit_probes
@@ -21,6 +21,7 @@ from mpcore.mptcp.types cimport (
     ROLE_CLIENT,
     RST_OUTSTANDING,
     RST_UNSPECIFIED,
+    SF_CLOSE_WAIT,
     SF_TIME_WAIT,
     SUBFLOW_MAX,
     conn_t,
@@ -202,8 +203,8 @@ cdef int pump_host(plane_t *plane, conn_t *conn) noexcept nogil:
     return 0
 
 
-cdef void ack_host(plane_t *plane, conn_t *conn) noexcept nogil:
-    inject(plane, conn, conn.rx_injected + (1 if conn.rx_fin_injected else 0), 0, 0)
+cdef int ack_host(plane_t *plane, conn_t *conn) noexcept nogil:
+    return inject(plane, conn, conn.rx_injected + (1 if conn.rx_fin_injected else 0), 0, 0)
 
 
 # --- end
@@ -223,6 +224,18 @@ cdef void close_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
             subflow_reset(plane, conn, conn.subflows[i], RST_OUTSTANDING, CLOSE_TIMEOUT)
         else:
             subflow_finish(plane, conn, conn.subflows[i])
+
+
+cdef void finish_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Send the FINs that are due: on subflows to be left, and where the peer's came and others carry on."""
+    cdef subflow_t *subflow
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        subflow = conn.subflows[i]
+        if subflow == NULL or subflow.fin_sent:
+            continue
+        if subflow.leaving or (subflow.state == SF_CLOSE_WAIT and not stream_only_subflow(conn, subflow)):
+            subflow_finish(plane, conn, subflow)
 
 
 cdef int has_subflow(const conn_t *conn) noexcept nogil:
@@ -286,6 +299,8 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
     full |= transmit_data(plane, conn)
     if is_complete(conn):
         close_subflows(plane, conn)
+    else:
+        finish_subflows(plane, conn)
     stream_free(conn)
     if conn.tx_ring.head == conn.tx_end and conn.tx_end == conn.tx_una:
         ring_trim(&conn.tx_ring)
@@ -295,22 +310,27 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
 
 cdef void connection_flush(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef subflow_t *subflow
+    cdef int full = 0
     cdef int i
     if conn.gone or conn.fell_back:
         return
     for i in range(SUBFLOW_MAX):
         subflow = conn.subflows[i]
         if subflow != NULL and subflow.ack_now and (is_live(subflow) or subflow.state == SF_TIME_WAIT):
-            emit_ack(plane, conn, subflow)
+            full |= emit_ack(plane, conn, subflow)
     if conn.data_ack_now:
-        flush_data_ack(plane, conn)
+        full |= flush_data_ack(plane, conn)
     if conn.host_ack_now == HOST_ACK_DUE or (
             conn.host_ack_now and output_host_window(conn) != conn.host_window_field):
-        ack_host(plane, conn)
-    conn.host_ack_now = 0
+        full |= ack_host(plane, conn)
+    else:
+        conn.host_ack_now = 0
+    if full:
+        # a queue was full: what is still owed goes with the next flush
+        mark_dirty(plane, conn)
 
 
-cdef void flush_data_ack(plane_t *plane, conn_t *conn) noexcept nogil:
+cdef int flush_data_ack(plane_t *plane, conn_t *conn) noexcept nogil:
     """DATA_ACK moved and no segment carried it: on the subflow that brought the data, else on any."""
     cdef subflow_t *subflow = conn.subflows[conn.last_rx]
     cdef int i = 0
@@ -318,7 +338,8 @@ cdef void flush_data_ack(plane_t *plane, conn_t *conn) noexcept nogil:
         subflow = conn.subflows[i]
         i += 1
     if is_live(subflow):
-        emit_ack(plane, conn, subflow)
+        return emit_ack(plane, conn, subflow)
+    return 0
 
 
 # --- timers

@@ -26,7 +26,6 @@ from mpcore.mptcp.subflow cimport (
     SF_IN_FIN_ACKED,
     SF_IN_FOURTH_ACK,
     subflow_close,
-    subflow_finish,
     subflow_reset,
     subflow_step,
 )
@@ -48,7 +47,6 @@ from mpcore.mptcp.types cimport (
     ROLE_CLIENT,
     RST_MIDDLEBOX,
     RST_MPTCP,
-    SF_CLOSE_WAIT,
     SF_CLOSED,
     SF_PRE_ESTABLISHED,
     SF_TIME_WAIT,
@@ -565,8 +563,6 @@ cdef void input_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
     subflow_step(plane, subflow, SF_IN_FIN)
     if subflow.state == SF_CLOSED:
         subflow_close(plane, conn, subflow, CLOSE_FIN)
-    elif subflow.state == SF_CLOSE_WAIT and not stream_only_subflow(conn, subflow):
-        subflow_finish(plane, conn, subflow)
 
 
 cdef int is_duplicate_ack(const subflow_t *subflow, const tcp_t *tcp, uint64_t ack, uint64_t window,

@@ -1,7 +1,7 @@
 """Packets that the data plane makes, written straight into the transmit queues."""
 
 from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from mpcore.mptcp.types cimport (
     ROLE_CLIENT,
@@ -43,7 +43,7 @@ from mpcore.wire.mptcp cimport (
     mptcp_emit_join_ack,
     mptcp_emit_rst,
 )
-from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_OPTIONS_MAX, TCP_PSH, TCP_RST, tcp_emit
+from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_OPTIONS_MAX, TCP_PSH, TCP_RST, TCP_SYN, tcp_emit, tcp_t
 
 
 cdef enum:
@@ -408,6 +408,30 @@ cdef int emit_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t
     frame.options_size += mptcp_emit_rst(&frame.options[frame.options_size], 0, RST_MIDDLEBOX)
     count(plane, COUNTER_RST_TX)
     return send_frame(plane, conn, subflow, slot, &frame)
+
+
+cdef int emit_refusal(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
+    cdef frame_t frame
+    cdef transmit_t *slot = begin(plane, conn.port)
+    if slot == NULL:
+        return EMIT_FULL
+    slot.piece_count = 0
+    memset(&frame, 0, sizeof(frame))
+    frame.version = conn.version
+    frame.src = conn.host_local
+    frame.dst = conn.host_remote
+    frame.src_port = conn.host_local_port
+    frame.dst_port = conn.host_remote_port
+    frame.flags = TCP_RST
+    if tcp.flags & TCP_ACK:
+        frame.seq = tcp.ack
+    else:
+        frame.flags |= TCP_ACK
+        frame.ack = tcp.seq + tcp.payload_size + (1 if tcp.flags & TCP_SYN else 0) + (
+            1 if tcp.flags & TCP_FIN else 0)
+    finish(plane, conn.port, slot, &frame)
+    count(plane, COUNTER_TRANSMIT_NETWORK)
+    return EMIT_OK
 
 
 cdef int emit_infinite(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
