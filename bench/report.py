@@ -92,7 +92,7 @@ def grid_tables(rows: list[Row]) -> str:
 
 
 def hit_table(rows: list[Row]) -> str:
-    """Return hit rates over burst sizes, worst and best over the numbers of subflows; the thesis says 80 %."""
+    """Return hit rates over burst sizes, worst and best over the numbers of subflows; the thesis has 80 %."""
     found: dict[str, dict[int, list[float]]] = defaultdict(lambda: defaultdict(list))
     for row in rows:
         burst = int(row.group.removesuffix(", batch").rsplit(" ", 1)[1])

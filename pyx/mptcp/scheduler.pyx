@@ -1,6 +1,6 @@
 """Schedulers: a subflow is bound to data only when its congestion window has room."""
 
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from mpcore.mptcp.sender cimport sender_room
 from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, subflow_t
@@ -47,6 +47,17 @@ cdef int best_rank(const conn_t *conn) noexcept nogil:
     return best
 
 
+cdef int64_t expected_ns(const subflow_t *subflow) noexcept nogil:
+    """Round trip that a segment sent now is to expect: the path's own, and what waits before it at its pace.
+
+    The smoothed round trip alone keeps a path that once had a queue idle for ever, while another one fills its own.
+    """
+    if subflow.cwnd == 0:
+        return subflow.srtt_ns
+    return subflow.min_rtt_ns + <int64_t>(
+        subflow.inflight * <uint64_t>(subflow.srtt_ns >> 10) // subflow.cwnd << 10)
+
+
 cdef subflow_t *lowest_rtt(conn_t *conn, int wanted, unsigned int skip) noexcept nogil:
     cdef subflow_t *best = NULL
     cdef subflow_t *subflow
@@ -55,7 +66,7 @@ cdef subflow_t *lowest_rtt(conn_t *conn, int wanted, unsigned int skip) noexcept
         subflow = conn.subflows[i]
         if skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(conn, subflow):
             continue
-        if best == NULL or subflow.srtt_ns < best.srtt_ns:
+        if best == NULL or expected_ns(subflow) < expected_ns(best):
             best = subflow
     return best
 
