@@ -26,7 +26,7 @@ from mpcore.mptcp.connection cimport (
     connection_timeout,
 )
 from mpcore.mptcp.congestion cimport CONGESTION_CUBIC, CONGESTION_LIA, CONGESTION_RENO
-from mpcore.mptcp.describe cimport describe_connection
+from mpcore.mptcp.describe cimport describe_connection, describe_faults
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.opening cimport copy_address, fill_connection, fill_subflow
@@ -765,3 +765,8 @@ cdef class Engine:
         """Return what is known of a connection, None when the handle is free. Sizes are octets, times ns."""
         cdef conn_t *conn = self.find(handle)
         return None if conn == NULL else describe_connection(conn)
+
+    def faults(self, long handle):
+        """Return the contradictions in a connection's state; there are none, or the engine has a bug."""
+        cdef conn_t *conn = self.find(handle)
+        return [] if conn == NULL else describe_faults(conn)

@@ -1,9 +1,21 @@
 """What is known of a connection, as plain values."""
 
 from cpython.bytes cimport PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t
+from libc.stdint cimport uint8_t, uint64_t
 
-from mpcore.mptcp.types cimport SUBFLOW_MAX, conn_t, subflow_t
+from mpcore.mptcp.sender cimport segment_at, segment_end
+from mpcore.mptcp.types cimport (
+    NEVER,
+    SEG_FIN,
+    SEG_FOREIGN,
+    SEG_LOST,
+    SEG_OWN,
+    SEG_SACKED,
+    SUBFLOW_MAX,
+    conn_t,
+    segment_t,
+    subflow_t,
+)
 from mpcore.store.reorder cimport reorder_stats, reorder_stats_t
 
 
@@ -48,6 +60,66 @@ cdef dict describe_subflow(const subflow_t *subflow):
         "backup": bool(subflow.backup), "suspect": bool(subflow.suspect),
         "srtt_ns": subflow.srtt_ns, "rto_ns": subflow.rto_ns,
         "cwnd": subflow.cwnd, "ssthresh": subflow.ssthresh,
+        "snd_una": subflow.snd_una, "snd_nxt": subflow.snd_nxt, "rcv_nxt": subflow.rcv_nxt,
         "inflight": subflow.inflight, "mss": subflow.mss,
         "bytes_sent": subflow.bytes_sent, "bytes_received": subflow.bytes_received,
     }
+
+
+# --- for tests
+
+cdef list describe_faults(const conn_t *conn):
+    faults = []
+    rules = (
+        ("send offsets out of order", conn.tx_ring.head <= conn.tx_una <= conn.tx_nxt <= conn.tx_end),
+        ("socket was offered more than the ring holds",
+         conn.host_window <= max(conn.tx_ring.head + conn.tx_ring.limit, <uint64_t>65535)),
+        ("receive offsets out of order", conn.rx_ring.head <= conn.rx_acked <= conn.rx_injected <= conn.rx_nxt),
+        ("more injected than the stream has", not conn.rx_fin_seen or conn.rx_injected <= conn.rx_fin),
+        ("FIN acknowledged but not sent", conn.fin_sent or not conn.fin_acked),
+    )
+    faults.extend(name for name, holds in rules if not holds)
+    for i in range(SUBFLOW_MAX):
+        if conn.subflows[i] != NULL and conn.subflows[i].segments != NULL:
+            faults.extend(f"subflow {i}: {fault}" for fault in segment_faults(conn, conn.subflows[i]))
+            faults.extend(f"subflow {i}: {fault}" for fault in received_faults(conn.subflows[i]))
+    return faults
+
+
+cdef list segment_faults(const conn_t *conn, const subflow_t *subflow):
+    cdef const segment_t *segment
+    cdef uint64_t at = subflow.snd_una
+    inflight, lost, sacked, foreign, own = 0, 0, 0, 0, 0
+    faults = []
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        if segment.seq != at:
+            faults.append(f"segment {i} does not follow the one before")
+        if segment.flags & SEG_SACKED and segment.flags & SEG_LOST:
+            faults.append(f"segment {i} is lost and has arrived")
+        if not segment.flags & (SEG_SACKED | SEG_LOST):
+            inflight += segment.size
+        if not segment.flags & (SEG_OWN | SEG_FIN) and segment.data < conn.tx_ring.head:
+            faults.append(f"segment {i} is no longer held")
+        at = segment_end(segment)
+        lost += segment.flags & SEG_LOST != 0
+        sacked += segment.flags & SEG_SACKED != 0
+        foreign += segment.flags & SEG_FOREIGN != 0
+        own += segment.flags & SEG_OWN != 0
+    counted = {"inflight": (inflight, subflow.inflight), "lost": (lost, subflow.lost_count),
+               "sacked": (sacked, subflow.sacked_count), "foreign": (foreign, subflow.foreign_count),
+               "own": (own, subflow.own_count), "end": (at, subflow.snd_nxt)}
+    faults.extend(f"{name} is {kept}, counted {real}" for name, (real, kept) in counted.items() if real != kept)
+    if subflow.seg_count and subflow.rto_at_ns == NEVER:
+        faults.append("no timer runs for what is in flight")
+    return faults
+
+
+cdef list received_faults(const subflow_t *subflow):
+    cdef uint64_t at = subflow.rcv_nxt
+    faults = []
+    for i in range(subflow.ooo_count):
+        if not at < subflow.ooo[i].start < subflow.ooo[i].end:
+            faults.append(f"range {i} out of order")
+        at = subflow.ooo[i].end
+    return faults

@@ -559,6 +559,8 @@ cdef void input_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
     if subflow.rcv_nxt != subflow.fin_seq:
         return
     subflow.rcv_nxt += 1
+    # what came with numbers beyond the FIN is no part of the subflow
+    subflow.ooo_count = 0
     subflow.ack_now = 1
     subflow_step(plane, subflow, SF_IN_FIN)
     if subflow.state == SF_CLOSED:
@@ -607,7 +609,7 @@ cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, con
     if tcp.flags & TCP_FIN and subflow.state == SF_TIME_WAIT:
         # our last ACK was lost: the wait begins anew (RFC 9293 §3.10.7.4)
         subflow.wait_ns = plane.now_ns + plane.time_wait_ns
-    if tcp.flags & TCP_FIN and not subflow.fin_seen:
+    if tcp.flags & TCP_FIN and not subflow.fin_seen and seq + tcp.payload_size >= subflow.rcv_nxt:
         subflow.fin_seen = 1
         subflow.fin_seq = seq + tcp.payload_size
     if subflow.fin_seen and subflow.state != SF_CLOSED:
