@@ -74,7 +74,8 @@ cdef list describe_faults(const conn_t *conn):
         ("send offsets out of order", conn.tx_ring.head <= conn.tx_una <= conn.tx_nxt <= conn.tx_end),
         ("socket was offered more than the ring holds",
          conn.host_window <= max(conn.tx_ring.head + conn.tx_ring.limit, <uint64_t>65535)),
-        ("receive offsets out of order", conn.rx_ring.head <= conn.rx_acked <= conn.rx_injected <= conn.rx_nxt),
+        ("receive offsets out of order",
+         conn.rx_ring.head <= conn.rx_acked <= conn.rx_injected <= conn.rx_nxt),
         ("more injected than the stream has", not conn.rx_fin_seen or conn.rx_injected <= conn.rx_fin),
         ("FIN acknowledged but not sent", conn.fin_sent or not conn.fin_acked),
     )
@@ -109,7 +110,8 @@ cdef list segment_faults(const conn_t *conn, const subflow_t *subflow):
     counted = {"inflight": (inflight, subflow.inflight), "lost": (lost, subflow.lost_count),
                "sacked": (sacked, subflow.sacked_count), "foreign": (foreign, subflow.foreign_count),
                "own": (own, subflow.own_count), "end": (at, subflow.snd_nxt)}
-    faults.extend(f"{name} is {kept}, counted {real}" for name, (real, kept) in counted.items() if real != kept)
+    faults.extend(
+        f"{name} is {kept}, counted {real}" for name, (real, kept) in counted.items() if real != kept)
     if subflow.seg_count and subflow.rto_at_ns == NEVER:
         faults.append("no timer runs for what is in flight")
     return faults

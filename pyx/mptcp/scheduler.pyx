@@ -50,7 +50,8 @@ cdef int best_rank(const conn_t *conn) noexcept nogil:
 cdef int64_t expected_ns(const subflow_t *subflow) noexcept nogil:
     """Round trip that a segment sent now is to expect: the path's own, and what waits before it at its pace.
 
-    The smoothed round trip alone keeps a path that once had a queue idle for ever, while another one fills its own.
+    The smoothed round trip alone keeps a path that once had a queue idle for ever, while another one fills
+    its own.
     """
     if subflow.cwnd == 0:
         return subflow.srtt_ns
