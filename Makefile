@@ -47,8 +47,14 @@ lint: build
 demo: build
 	@$(VENV)/mpcore demo $(ARGS)
 
-bench: build
+# What mpcore is compared with; a peer that cannot be had is left out of the tables, and says so.
+build/bench/peers: pyproject.toml | build
 	@mkdir -p build/bench
+	$(VENV)/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' > $@.txt
+	@while read -r peer; do $(VENV)/pip install -q "$$peer" || echo "bench: without $$peer"; done < $@.txt
+	@touch $@
+
+bench: build build/bench/peers
 	$(VENV)/python -m pytest bench -q --benchmark-only --benchmark-quiet --benchmark-json=build/bench/results.json $(ARGS)
 	@$(VENV)/python -m bench.report build/bench/results.json build/bench/results.svg
 
