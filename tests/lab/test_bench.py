@@ -190,7 +190,7 @@ def test_goodput_is_that_of_the_links_that_can_be_used(stage: Stage, pair: Pair,
 @pytest.mark.kernel
 @pytest.mark.parametrize("loss", Loss)
 def test_a_lost_link_is_noticed_and_mended(stage: Stage, loss: Loss, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("mpcore.lab.bench.failure.BEFORE_S", 0.3)
+    monkeypatch.setattr("mpcore.lab.bench.failure.BEFORE_S", 1.5)
     monkeypatch.setattr("mpcore.lab.bench.failure.AFTER_S", 1.0)
     sample = stall(OUT, Way.UP, loss, 1)(stage)
     assert sample.intact
