@@ -110,8 +110,8 @@ cdef list segment_faults(const conn_t *conn, const subflow_t *subflow):
     counted = {"inflight": (inflight, subflow.inflight), "lost": (lost, subflow.lost_count),
                "sacked": (sacked, subflow.sacked_count), "foreign": (foreign, subflow.foreign_count),
                "own": (own, subflow.own_count), "end": (at, subflow.snd_nxt)}
-    faults.extend(
-        f"{name} is {kept}, counted {real}" for name, (real, kept) in counted.items() if real != kept)
+    faults.extend(f"{name} is {kept}, counted {real}"
+                  for name, (real, kept) in counted.items() if real != kept)
     if subflow.seg_count and subflow.rto_at_ns == NEVER:
         faults.append("no timer runs for what is in flight")
     return faults
