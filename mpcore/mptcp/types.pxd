@@ -266,6 +266,7 @@ cdef struct conn_t:            # owner: Engine
     uint8_t host_fin_acked     # … and was told that the peer has it
     uint8_t host_dup_acks
     int64_t asked_ns           # the socket's last probe, 0 none
+    int64_t host_probe_ns      # when to see whether a socket that has closed is still there
     uint32_t host_ts_recent
     uint32_t peer_ts_zero      # TSval towards the socket at ts_zero_ns
     int64_t ts_zero_ns

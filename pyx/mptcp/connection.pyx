@@ -40,9 +40,12 @@ from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_PSH, TCP_R
 
 cdef enum:
     HOST_DUP_ACKS = 3
+    HOST_TRIES = 15            # injections in a row without an ACK before the socket is given up
+    HOST_BACKOFF_MAX = 8
 
 
 cdef int64_t HOST_RTO_NS = 200000000
+cdef int64_t HOST_PROBE_NS = 60000000000
 
 
 cdef int connection_init(plane_t *plane, conn_t *conn) noexcept nogil:
@@ -52,6 +55,7 @@ cdef int connection_init(plane_t *plane, conn_t *conn) noexcept nogil:
         ring_clear(&conn.tx_ring)
         return -1
     conn.fin_ns = conn.data_rto_ns = conn.persist_ns = conn.host_rto_ns = conn.close_ns = NEVER
+    conn.host_probe_ns = NEVER
     return 0
 
 
@@ -88,7 +92,7 @@ cdef void host_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nog
             ring_trim(&conn.rx_ring)
     conn.host_rto_ns = NEVER
     if conn.rx_acked < conn.rx_injected or (conn.rx_fin_injected and not conn.rx_fin_acked):
-        conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << conn.host_backoff)
+        conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << min(conn.host_backoff, HOST_BACKOFF_MAX))
 
 
 cdef void host_input_ack(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
@@ -305,6 +309,7 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
     if conn.tx_ring.head == conn.tx_end and conn.tx_end == conn.tx_una:
         ring_trim(&conn.tx_ring)
     check_end(plane, conn)
+    arm_host_probe(plane, conn)
     return full
 
 
@@ -345,12 +350,28 @@ cdef int flush_data_ack(plane_t *plane, conn_t *conn) noexcept nogil:
 # --- timers
 
 cdef void host_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
-    """The socket did not acknowledge what was injected: give it again."""
+    """The socket did not acknowledge what was injected: give it again, not for ever."""
+    conn.host_backoff += 1
+    if conn.host_backoff > HOST_TRIES:
+        connection_abort(plane, conn, 1, 1)
+        return
     conn.rx_injected = conn.rx_acked
     conn.rx_fin_injected = conn.rx_fin_acked
-    if conn.host_backoff < 8:
-        conn.host_backoff += 1
-    conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << conn.host_backoff)
+    conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << min(conn.host_backoff, HOST_BACKOFF_MAX))
+
+
+cdef void arm_host_probe(plane_t *plane, conn_t *conn) noexcept nogil:
+    """A program that closed and went leaves a socket that its host gives up in silence after a while."""
+    if not conn.fin_acked or conn.rx_fin_seen:
+        conn.host_probe_ns = NEVER
+    elif conn.host_probe_ns == NEVER:
+        conn.host_probe_ns = plane.now_ns + HOST_PROBE_NS
+
+
+cdef void probe_host(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Old news for the socket (RFC 9293 §3.8.4): an ACK comes back, or a RST when it is gone."""
+    conn.host_probe_ns = NEVER
+    inject(plane, conn, conn.rx_injected - 1, 0, 0)
 
 
 cdef void connection_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
@@ -363,6 +384,8 @@ cdef void connection_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
             subflow_timeout(plane, conn, conn.subflows[i])
     if conn.host_rto_ns <= plane.now_ns:
         host_timeout(plane, conn)
+    if conn.host_probe_ns <= plane.now_ns:
+        probe_host(plane, conn)
     timers_of_stream(plane, conn)
     if conn.close_ns <= plane.now_ns:
         close_timeout(plane, conn)
@@ -373,7 +396,7 @@ cdef int64_t connection_deadline(const conn_t *conn) noexcept nogil:
     cdef int64_t deadline = min(min(conn.fin_ns, conn.data_rto_ns), min(conn.persist_ns, conn.host_rto_ns))
     cdef int64_t other
     cdef int i
-    deadline = min(deadline, conn.close_ns)
+    deadline = min(deadline, min(conn.close_ns, conn.host_probe_ns))
     for i in range(SUBFLOW_MAX):
         if conn.subflows[i] != NULL:
             other = subflow_deadline(conn.subflows[i])

@@ -220,6 +220,29 @@ def test_the_sockets_ack_is_the_data_ack() -> None:
     plane.host(ack=500).to_network(field(Dss, data_ack=(IDSN_REMOTE + 501) % 2**64))
 
 
+def test_a_socket_that_never_acknowledges_is_given_up() -> None:
+    plane = Plane()
+    plane.peer(DATA[:500])
+    output = plane.advance(1000 * SECOND)
+    assert output.any_to_network(flags("R."), has(MpFastclose))
+    assert plane.gone
+
+
+def test_a_closed_socket_that_is_gone_does_not_stay() -> None:
+    """Its host drops it in silence while the peer goes on (Linux: tcp_fin_timeout)."""
+    plane = Plane()
+    plane.host(flags=FIN | ACK)
+    plane.acked = 1
+    plane.peer()
+    probes = plane.advance(61 * SECOND).host
+    assert [segment.seq for segment in probes] == [host_seq(-1)]
+    plane.host(seq=1)
+    plane.advance(61 * SECOND).to_host(flags("."), seq(host_seq(-1)))
+    output = plane.host(seq=1, flags=RST)
+    output.to_network(flags("R."), has(MpFastclose))
+    assert plane.gone
+
+
 # DATA_FIN.
 
 
