@@ -269,6 +269,7 @@ cdef struct conn_t:            # owner: Engine
     int64_t host_probe_ns      # when to see whether a socket that has closed is still there
     uint32_t host_ts_recent
     uint32_t peer_ts_zero      # TSval towards the socket at ts_zero_ns
+    uint32_t host_stamp        # TSval sent to the socket last
     int64_t ts_zero_ns
     uint32_t host_mss
     uint32_t carrier_segment   # payload of the segments that the kernel cuts the host's super-packets to

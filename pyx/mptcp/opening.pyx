@@ -45,7 +45,7 @@ cdef int fill_connection(conn_t *conn, object effect, object idsn_local, object 
     conn.peer_wscale = max(effect.wscale_remote, 0)
     conn.host_timestamps = effect.timestamps
     conn.host_ts_recent = effect.ts_local
-    conn.peer_ts_zero = effect.ts_remote
+    conn.peer_ts_zero = conn.host_stamp = effect.ts_remote
     conn.ts_zero_ns = now_ns
     conn.host_mss = effect.mss_local
     # the host was told the peer's MSS less OPTION_ROOM; its timestamps are part of what it cuts off

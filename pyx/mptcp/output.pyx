@@ -1,6 +1,6 @@
 """Packets that the data plane makes, written straight into the transmit queues."""
 
-from libc.stdint cimport uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from mpcore.mptcp.types cimport (
@@ -473,6 +473,21 @@ cdef uint16_t output_host_window(conn_t *conn) noexcept nogil:
     return offer_window(conn.tx_una, min(conn.tx_window, limit), limit, conn.peer_wscale, &conn.host_window)
 
 
+cdef uint32_t host_stamp(const plane_t *plane, conn_t *conn) noexcept nogil:
+    """TSval towards the socket: never below the last one (RFC 7323 §5.3).
+
+    While plain TCP may still take over it is the peer's own, whose clock need not tick like this one: the socket
+    would refuse the peer's segments otherwise.
+    """
+    cdef const subflow_t *first = conn.subflows[0]
+    cdef uint32_t stamp = conn.peer_ts_zero + clock_ms(plane, conn.ts_zero_ns)
+    if not conn.joined and first != NULL and first.timestamps:
+        stamp = first.ts_recent
+    if <int32_t>(stamp - conn.host_stamp) > 0:
+        conn.host_stamp = stamp
+    return conn.host_stamp
+
+
 cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags,
                      uint64_t offset) noexcept nogil:
     frame.version = conn.version
@@ -489,7 +504,7 @@ cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags
     frame.payload_size = 0
     frame.payload_sum = 0
     if conn.host_timestamps:
-        add_timestamp(frame, conn.peer_ts_zero + clock_ms(plane, conn.ts_zero_ns), conn.host_ts_recent, 1)
+        add_timestamp(frame, host_stamp(plane, conn), conn.host_ts_recent, 1)
 
 
 cdef int inject(plane_t *plane, conn_t *conn, uint64_t offset, uint32_t size, uint8_t flags) noexcept nogil:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mpcore.counters import Counter
-from mpcore.wire.values import Dss, MpFastclose, Segment
+from mpcore.wire.values import Dss, MpFastclose, Segment, Timestamps
 from tests.helpers.checkers import ack, field, flags, has, lacks, payload, payload_size, seq
 from tests.helpers.plane import (
     ACK,
@@ -21,6 +21,7 @@ from tests.helpers.plane import (
     RST,
     SCALE,
     SECOND,
+    TS_REMOTE,
     Output,
     Plane,
     host_seq,
@@ -241,6 +242,23 @@ def test_a_closed_socket_that_is_gone_does_not_stay() -> None:
     output = plane.host(seq=1, flags=RST)
     output.to_network(flags("R."), has(MpFastclose))
     assert plane.gone
+
+
+def test_the_socket_sees_the_peers_timestamps_until_there_are_several_paths() -> None:
+    """RFC 7323 §5.3: after falling back it would refuse the peer's segments if another clock had run ahead."""
+
+    def stamp(output: Output) -> int:
+        found = output.host[-1].find(Timestamps)
+        assert isinstance(found, Timestamps)
+        return found.value
+
+    plane = Plane()
+    plane.advance(10 * SECOND)
+    assert stamp(plane.peer(DATA[:10], ts=TS_REMOTE + 3)) == TS_REMOTE + 3
+    plane.join()
+    plane.peer(path=1)
+    plane.advance(SECOND)
+    assert stamp(plane.peer(DATA[10:20], seq=11, ts=TS_REMOTE + 4)) == TS_REMOTE + 11_000
 
 
 # DATA_FIN.

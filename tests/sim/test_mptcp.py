@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 
+from mpcore.events import ConnectionFellBack
 from mpcore.sim import (
     LinkPlan,
     LinkSettings,
@@ -245,6 +246,39 @@ def test_a_changed_payload_is_found_by_the_checksum() -> None:
     )
     check(result, resets=True)
     assert box.touched
+
+
+@pytest.mark.parametrize("side", [Side.A, Side.B])
+@pytest.mark.parametrize("after", [0, 1, 40])
+def test_a_changed_payload_on_the_only_path_leaves_tcp(side: Side, after: int) -> None:
+    """RFC 8684 §3.7: MP_FAIL, an infinite mapping; from then on the middlebox may change what it likes."""
+    box = ModifyPayload(side=side, after=after, limit=1)
+    result = transfer(
+        [boxed(box)], client_endpoint=with_checksums, server_endpoint=with_checksums, limit_ns=200 * SECOND
+    )
+    assert box.touched
+    assert result.finished
+    assert result.errors == ()
+    # all bytes came, one of them as the middlebox made it
+    assert (result.up.received, result.down.received) == (SIZE, SIZE)
+    assert (result.up.intact, result.down.intact) == (side is Side.B, side is Side.A)
+    for name in ("client", "server"):
+        assert any(isinstance(event, ConnectionFellBack) for _, event in result.events[name])
+
+
+@pytest.mark.parametrize("box", [lambda: Split(700), lambda: Coalesce(1400)], ids=["split", "coalesce"])
+@pytest.mark.parametrize("make", [mptcp, with_checksums], ids=["plain", "checksums"])
+def test_segments_are_mangled_on_every_link(box: type[Middlebox], make: object) -> None:
+    """RFC 8684 §3.3.1: mappings outlive another segmentation, with checksums over several segments."""
+    check(
+        transfer(
+            [boxed(box()), boxed(box())],
+            client_endpoint=make,
+            server_endpoint=make,
+            limit_ns=200 * SECOND,
+        ),
+        resets=True,
+    )
 
 
 # Reproducibility.
