@@ -245,7 +245,7 @@ def test_a_closed_socket_that_is_gone_does_not_stay() -> None:
 
 
 def test_the_socket_sees_the_peers_timestamps_until_there_are_several_paths() -> None:
-    """RFC 7323 §5.3: after falling back it would refuse the peer's segments if another clock had run ahead."""
+    """RFC 7323 §5.3: else it would refuse the peer's segments after falling back."""
 
     def stamp(output: Output) -> int:
         found = output.host[-1].find(Timestamps)
