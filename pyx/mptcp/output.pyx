@@ -476,7 +476,7 @@ cdef uint16_t output_host_window(conn_t *conn) noexcept nogil:
 cdef uint32_t host_stamp(const plane_t *plane, conn_t *conn) noexcept nogil:
     """TSval towards the socket: never below the last one (RFC 7323 §5.3).
 
-    While plain TCP may still take over it is the peer's own, whose clock need not tick like this one: the socket
+    While plain TCP may still take over it is the peer's own, whose clock need not tick alike: the socket
     would refuse the peer's segments otherwise.
     """
     cdef const subflow_t *first = conn.subflows[0]
