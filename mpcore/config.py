@@ -6,7 +6,6 @@ bytes. Whatever is wrong, ConfigError names the file (or the `--set`), the key a
 """
 
 import difflib
-import ipaddress
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -15,96 +14,36 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
+from mpcore.config_shim6 import Shim6Config
+from mpcore.config_types import (
+    MIB,
+    SECOND_NS,
+    BufferBytes,
+    Count,
+    ExcludeRule,
+    Mark,
+    MemoryBytes,
+    Port,
+    Seconds,
+    Section,
+)
 from mpcore.errors import ConfigError
 
-SECOND_NS = 1_000_000_000
-MIB = 1 << 20
-
-Port = Annotated[int, msgspec.Meta(ge=1, le=65535)]
-Count = Annotated[int, msgspec.Meta(ge=1, le=1 << 24)]
-BufferBytes = Annotated[int, msgspec.Meta(ge=64 << 10, le=1 << 30)]
-MemoryBytes = Annotated[int, msgspec.Meta(ge=MIB, le=1 << 40)]
-Mark = Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]
-Seconds = Annotated[float, msgspec.Meta(ge=0.001, le=86400.0)]
-
-Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-
-class ExcludeRule:
-    """Connections that stay plain TCP: by remote network, by port of either side, or by both.
-
-    Attributes:
-        network: the remote addresses meant; None means every one
-        port: local or remote TCP port (with a network: the remote one); None means every one
-    """
-
-    __slots__ = ("network", "port")
-
-    def __init__(self, network: Network | None = None, port: int | None = None) -> None:
-        if network is None and port is None:
-            raise ValueError("an exclude rule needs a network or a port")
-        self.network = network
-        self.port = port
-
-    @classmethod
-    def parse(cls, text: str) -> "ExcludeRule":
-        """Return the rule that `22`, `10.0.0.0/8`, `10.0.0.1:22` or `[2001:db8::1]:443` stands for.
-
-        Raises:
-            ValueError: `text` is none of these
-        """
-        bracketed = re.fullmatch(r"\[(?P<host>[^\]]*)\](?::(?P<port>\d+))?", text)
-        plain = re.fullmatch(r"(?P<host>[^:]*):(?P<port>\d+)", text)
-        match = bracketed or plain
-        try:
-            if text.isascii() and text.isdecimal():
-                return cls(port=_port(text))
-            if match is None:
-                return cls(network=ipaddress.ip_network(text))
-            port = match["port"]
-            return cls(ipaddress.ip_network(match["host"]), None if port is None else _port(port))
-        except ValueError as error:
-            raise ValueError(f"{text!r} is no port, address, network or address:port ({error})") from None
-
-    def matches(self, remote: bytes, local_port: int, remote_port: int) -> bool:
-        """Tell whether a connection with the packed address `remote` and these ports is meant."""
-        if self.network is None:
-            return self.port in (local_port, remote_port)
-        if self.port is not None and self.port != remote_port:
-            return False
-        return ipaddress.ip_address(remote) in self.network
-
-    def __str__(self) -> str:
-        if self.network is None:
-            return str(self.port)
-        if self.port is None:
-            return str(self.network)
-        return f"[{self.network}]:{self.port}" if self.network.version == 6 else f"{self.network}:{self.port}"
-
-    def __repr__(self) -> str:
-        return f"ExcludeRule.parse({str(self)!r})"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, ExcludeRule):
-            return NotImplemented
-        return (self.network, self.port) == (other.network, other.port)
-
-    def __hash__(self) -> int:
-        return hash((self.network, self.port))
+__all__ = [
+    "Config",
+    "ControlConfig",
+    "ExcludeRule",
+    "LimitsConfig",
+    "LogConfig",
+    "MptcpConfig",
+    "QueueConfig",
+    "RoutingConfig",
+    "Shim6Config",
+    "load_config",
+]
 
 
-def _port(text: str) -> int:
-    port = int(text)
-    if not 1 <= port <= 65535:
-        raise ValueError(f"port {port} is outside 1..65535")
-    return port
-
-
-class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """What all sections share: immutable, keywords only, an unknown key is an error."""
-
-
-class MptcpConfig(_Section, frozen=True):
+class MptcpConfig(Section, frozen=True):
     """`[mptcp]`: which connections become multipath, and how."""
 
     # Off: mpcore leaves every TCP connection as it is.
@@ -164,7 +103,7 @@ class MptcpConfig(_Section, frozen=True):
         return any(rule.matches(remote, local_port, remote_port) for rule in self.exclude)
 
 
-class RoutingConfig(_Section, frozen=True):
+class RoutingConfig(Section, frozen=True):
     """`[routing]`: how packets of a subflow leave by the interface of their source address."""
 
     # Install one table and one rule a local address; off: the host's administrator has done so.
@@ -183,7 +122,7 @@ class RoutingConfig(_Section, frozen=True):
             raise ValueError("mark_seen and mark_leave share a bit; they must differ in all")
 
 
-class QueueConfig(_Section, frozen=True):
+class QueueConfig(Section, frozen=True):
     """`[queue]`: how packets come from the kernel."""
 
     # netlink: batches, super-packets; netfilterqueue: the simple one, a Python call a packet.
@@ -200,7 +139,7 @@ class QueueConfig(_Section, frozen=True):
     fail_open: bool = False
 
 
-class LimitsConfig(_Section, frozen=True):
+class LimitsConfig(Section, frozen=True):
     """`[limits]`: the edge of every table and buffer; reaching one moves a counter (RFC 8684 §5)."""
 
     # Connections known at once; later ones stay plain TCP.
@@ -225,24 +164,25 @@ class LimitsConfig(_Section, frozen=True):
             raise ValueError("memory_bytes is less than the send and receive buffer of one connection")
 
 
-class ControlConfig(_Section, frozen=True):
+class ControlConfig(Section, frozen=True):
     """`[control]`: where `mpcore show` and its like reach the daemon."""
 
     # Path of the Unix socket; an address holds at most 107 bytes.
     path: Annotated[str, msgspec.Meta(min_length=1, max_length=107)] = "/run/mpcore/control.sock"
 
 
-class LogConfig(_Section, frozen=True):
+class LogConfig(Section, frozen=True):
     """`[log]`: what the daemon says on standard error."""
 
     # Least severity that is printed.
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Config(_Section, frozen=True):
+class Config(Section, frozen=True):
     """All sections; `Config()` is a working configuration."""
 
     mptcp: MptcpConfig = MptcpConfig()
+    shim6: Shim6Config = Shim6Config()
     routing: RoutingConfig = RoutingConfig()
     queue: QueueConfig = QueueConfig()
     limits: LimitsConfig = LimitsConfig()

@@ -5,6 +5,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, get_args, get_origin
 
 import click
 import msgspec
@@ -56,7 +57,7 @@ def test_the_words_that_a_key_may_be_are_all_named() -> None:
     cells = {key.strip("`"): meaning for key, _, meaning in rows(part("## Configuration"))}
     for section in msgspec.structs.fields(Config):
         for field in msgspec.structs.fields(section.type):
-            words = getattr(field.type, "__args__", ()) if "Literal" in str(field.type) else ()
+            words = get_args(field.type) if get_origin(field.type) is Literal else ()
             assert [word for word in words if f"`{word}`" not in cells[field.name]] == []
 
 

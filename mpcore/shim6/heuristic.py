@@ -5,10 +5,11 @@ four messages of the exchange would be wasted.
 """
 
 from collections import OrderedDict
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
+from mpcore.config import ExcludeRule
 from mpcore.shim6.settings import SECOND
 
 _DNS, _NTP = 53, 123
@@ -37,10 +38,24 @@ class Flow:
     bytes_in: int = 0
     bytes_out: int = 0
     multipath: bool = False  # MPTCP moves it already; two layers would race (RFC 6629 §7.3)
+    application: str | None = None  # name of the program, "" when it cannot be told, None before it was asked
 
 
 class Heuristic:
-    """Wants a context for what is long or large, flows both ways, and is not left out by its ports."""
+    """Wants a context for what is long or large, flows both ways, and is not left out.
+
+    Args:
+        min_bytes: payload both ways that makes a conversation large
+        min_age_ns: time that makes it long
+        min_packets: it has so many packets in any case
+        excluded_ports: ports of either side that are left out
+        excluded_protocols: protocol numbers that are left out
+        excluded: conversations that are left out
+        always: conversations that get a context as soon as packets flow both ways
+        applications: the same two by the name of the program
+        application_of: returns the name of the program of a conversation, None when it is not known; it may
+            cost much, and is asked once a conversation
+    """
 
     def __init__(
         self,
@@ -50,27 +65,54 @@ class Heuristic:
         min_packets: int = 4,
         excluded_ports: Collection[int] = (_DNS, _NTP),
         excluded_protocols: Collection[int] = (_ICMPV6,),
+        excluded: Collection[ExcludeRule] = (),
+        always: Collection[ExcludeRule] = (),
+        applications: Mapping[str, Literal["always", "never"]] | None = None,
+        application_of: Callable[[FlowKey], str | None] = lambda key: None,
     ) -> None:
         self.min_bytes = min_bytes
         self.min_age_ns = min_age_ns
         self.min_packets = min_packets
         self.excluded_ports = frozenset(excluded_ports)
         self.excluded_protocols = frozenset(excluded_protocols)
+        self.excluded = tuple(excluded)
+        self.always = tuple(always)
+        self.applications = dict(applications or {})
+        self.application_of = application_of
 
     def excludes(self, flow: Flow) -> bool:
         """Tell whether a flow never gets a context, whatever it amounts to."""
-        ports = {flow.key.port_local, flow.key.port_peer}
+        key = flow.key
         return bool(
-            flow.multipath or flow.key.protocol in self.excluded_protocols or ports & self.excluded_ports
+            flow.multipath
+            or key.protocol in self.excluded_protocols
+            or self.excluded_ports & {key.port_local, key.port_peer}
+            or _any_matches(self.excluded, key)
         )
 
     def wants_context(self, flow: Flow, now_ns: int) -> bool:
         """Tell whether a flow should get a context now."""
-        if self.excludes(flow) or not flow.packets_in or not flow.packets_out:
+        if not flow.packets_in or not flow.packets_out or self.excludes(flow):
             return False
+        said = self._said_of_application(flow)
+        if said is not None:
+            return said == "always"
+        if _any_matches(self.always, flow.key):
+            return True
         if flow.packets_in + flow.packets_out < self.min_packets:
             return False
         return flow.bytes_in + flow.bytes_out >= self.min_bytes or now_ns - flow.first_ns >= self.min_age_ns
+
+    def _said_of_application(self, flow: Flow) -> str | None:
+        if not self.applications:
+            return None
+        if flow.application is None:
+            flow.application = self.application_of(flow.key) or ""
+        return self.applications.get(flow.application)
+
+
+def _any_matches(rules: Collection[ExcludeRule], key: FlowKey) -> bool:
+    return any(rule.matches(key.ulid_peer, key.port_local, key.port_peer) for rule in rules)
 
 
 class FlowBook:

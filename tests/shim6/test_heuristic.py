@@ -1,5 +1,8 @@
 """When a conversation gets a context (RFC 5533 §4)."""
 
+from ipaddress import IPv6Address
+
+from mpcore.config import ExcludeRule
 from mpcore.shim6.heuristic import Flow, FlowBook, FlowKey, Heuristic
 from mpcore.shim6.manager import Shim6Manager
 from mpcore.shim6.settings import SECOND, Shim6Settings
@@ -97,3 +100,39 @@ def test_a_heuristic_can_be_replaced_and_needs_a_ulid_with_other_locators() -> N
     assert context is not None
     assert context.key == (A1, B1, 0)
     assert core.note_flow(WEB, 1, 1, sent=True, now_ns=0) is context
+
+
+def test_rules_leave_conversations_out_by_network_and_port() -> None:
+    rules = [ExcludeRule.parse(str(IPv6Address(B1))), ExcludeRule(port=443)]
+    for rule in rules:
+        assert not feed(book(heuristic=Heuristic(excluded=[rule])), WEB, 100, 10**6)
+
+
+def test_rules_give_a_context_to_the_first_packets_that_flow_both_ways() -> None:
+    eager = Heuristic(always=[ExcludeRule(port=WEB.port_peer)])
+    flow = Flow(WEB, 0, 0, packets_out=1, bytes_out=60)
+    assert not eager.wants_context(flow, 0)
+    flow.packets_in = 1
+    assert eager.wants_context(flow, 0)
+    assert not Heuristic().wants_context(flow, 0)
+
+
+def test_the_program_has_the_last_word_and_is_looked_up_once_a_conversation() -> None:
+    asked = []
+
+    def application_of(key: FlowKey) -> str:
+        asked.append(key)
+        return "ssh"
+
+    def large() -> Flow:
+        return Flow(WEB, 0, 0, packets_in=50, packets_out=50, bytes_in=10**6)
+
+    assert not Heuristic(applications={"ssh": "never"}, application_of=application_of).wants_context(
+        large(), 0
+    )
+    keen = Heuristic(applications={"ssh": "always"}, application_of=application_of)
+    small = Flow(WEB, 0, 0, packets_in=1, packets_out=1)
+    assert keen.wants_context(small, 0)
+    assert keen.wants_context(small, 1)
+    assert asked == [WEB, WEB]
+    assert Heuristic(applications={"ssh": "never"}).wants_context(large(), 0)

@@ -1,0 +1,142 @@
+"""`[shim6]` of the configuration (RFC 5533, 5534, 5535)."""
+
+import re
+from ipaddress import IPv6Network
+from typing import Annotated, Literal
+
+import msgspec
+
+from mpcore.config_types import SECOND_NS, Count, ExcludeRule, Port, Section
+
+PerSecond = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+Place = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+Duration = Annotated[float, msgspec.Meta(ge=0.001, le=86400.0)]
+
+
+class Shim6Config(Section, frozen=True):
+    """`[shim6]`: sessions between IPv6 hosts that survive the loss of an address, a link or a provider."""
+
+    # Off: no packet is looked at for Shim6.
+    enabled: bool = False
+    # Answer peers that want a context; off: contexts are made by this host's own wish only.
+    respond: bool = True
+
+    # NFQUEUE number of Shim6's own queue, which takes no super-packets.
+    queue_number: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5201
+    # Packets that may wait in it.
+    queue_length: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 8192
+
+    # CGA parameter files of this host's addresses, or directories of them, as `mpcore hba make` and `mpcore
+    # cga make` write them (RFC 3972, RFC 5535). A key is looked for beside: host.pem for host.hba.
+    identities: tuple[str, ...] = ()
+    # What goes into the signed locator list of an identity with a key: the addresses of this host's other
+    # identities, or all global ones. A list tells a peer that its addresses are the same host's.
+    announce: Literal["identities", "all"] = "identities"
+    # Form addresses for the prefixes below and assign them while the daemon runs.
+    form: Literal["none", "hba", "cga"] = "none"
+    # RSA key in PEM that formed addresses are made from; hba does without, cga needs one.
+    form_key: str = ""
+    # Security parameter of formed addresses (RFC 3972 §2); 1 takes a second or so at each start.
+    form_sec: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    # Where parameters of formed addresses are kept, so that the next start forms the same ones.
+    form_directory: str = "/var/lib/mpcore/shim6"
+    # Prefixes to form addresses for, as "2001:db8:1::/64%eth0"; without interface: the one that has an
+    # address of that prefix.
+    prefixes: tuple[str, ...] = ()
+    # Take prefixes of 64 bits with the flag A from router advertisements too (RFC 4862 §5.5.3).
+    router_advertisements: bool = False
+
+    # Who decides which conversations get a context: a class as "module:Class", called with the keys below.
+    heuristic: Place = "mpcore.shim6.heuristic:Heuristic"
+    # A conversation gets a context at so many packets both ways together, when it also carries this many
+    # bytes or is this old (the thesis's thresholds; most flows stay below).
+    min_packets: Count = 4
+    min_bytes: Annotated[int, msgspec.Meta(ge=0, le=1 << 40)] = 2048
+    min_age_s: Annotated[float, msgspec.Meta(ge=0.0, le=86400.0)] = 60.0
+    # Ports of either side whose conversations never get one.
+    exclude_ports: tuple[Port, ...] = (53, 123)
+    # Conversations that never get one, such as "22", "2001:db8::/32", "[2001:db8::1]:443"; see ExcludeRule.
+    exclude: tuple[ExcludeRule, ...] = ()
+    # Conversations that get one as soon as packets flow both ways.
+    always: tuple[ExcludeRule, ...] = ()
+    # The same by the name of the program, as in /proc/PID/comm.
+    applications: dict[str, Literal["always", "never"]] = {}  # noqa: RUF012 - msgspec copies it
+    # Give conversations that MPTCP moves a context too (RFC 6629 §7.3 warns of two layers that race).
+    with_mptcp: bool = False
+
+    # Who orders the pairs of locators and chooses among those that work: a class as "module:Class".
+    policy: Place = "mpcore.shim6.policy:PairPolicy"
+    # Seconds without an answer to payload before the search for another pair; peers are told whole seconds.
+    # RFC 5534 §7 recommends 10 to 100.
+    send_timeout_s: Annotated[float, msgspec.Meta(ge=1.0, le=65535.0)] = 15.0
+    # Pairs probed at once when a search begins. More than 1 departs from RFC 5534 §4.3, which wants one after
+    # the other; probes_per_second keeps the storm away that the rule is there for.
+    probe_burst: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1
+    # Probes of the whole host in a second.
+    probes_per_second: PerSecond = 200
+    # Seconds between probes at first, how many such probes, and the longest gap later (RFC 5534 §7, §4.3).
+    initial_probe_timeout_s: Duration = 0.5
+    initial_probes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    max_probe_timeout_s: Duration = 60.0
+    # Quiet seconds after which a context that no socket needs is discarded (RFC 5533 §9: 300 at least).
+    quiescence_s: Duration = 300.0
+    # Seconds that a peer is left alone that did not answer, or said that it knows no Shim6 (RFC 5533 §14).
+    no_answer_holddown_s: Duration = 60.0
+    no_support_holddown_s: Duration = 600.0
+    # Hand every ICMPv6 error to the transports, also one that Shim6 acts on (RFC 5533 §8).
+    deliver_all_icmp: bool = False
+
+    # File that established contexts are kept in over a restart; "" keeps none.
+    state_file: str = "/var/lib/mpcore/shim6.state"
+    # Least seconds between two writes of it.
+    state_interval_s: Duration = 1.0
+
+    # Contexts at once, in all and with peers of one prefix of 64 bits.
+    max_contexts: Count = 65536
+    max_contexts_per_prefix: Count = 4096
+    # Locators that a peer's list may have.
+    max_locators: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
+    # Conversations without context that are watched.
+    max_flows: Count = 65536
+    # Messages of the whole host in a second: R1, R1bis, Errors, verifications of lists, Update Requests.
+    r1_per_second: PerSecond = 1000
+    r1bis_per_second: PerSecond = 200
+    errors_per_second: PerSecond = 10
+    verifications_per_second: PerSecond = 200
+    updates_per_second: PerSecond = 200
+    # Answers of one context in a second.
+    answers_per_second: PerSecond = 20
+
+    def __post_init__(self) -> None:
+        if self.initial_probe_timeout_s > self.max_probe_timeout_s:
+            raise ValueError("initial_probe_timeout_s is above max_probe_timeout_s")
+        if self.form == "cga" and not self.form_key:
+            raise ValueError('form = "cga" needs form_key, the RSA key that addresses are made from')
+        for text in self.prefixes:
+            parse_interface_prefix(text)
+
+    @property
+    def send_timeout_ns(self) -> int:
+        """Nanoseconds of `send_timeout_s`."""
+        return round(self.send_timeout_s * SECOND_NS)
+
+    @property
+    def state_interval_ns(self) -> int:
+        """Nanoseconds of `state_interval_s`."""
+        return round(self.state_interval_s * SECOND_NS)
+
+
+def parse_interface_prefix(text: str) -> tuple[IPv6Network, str]:
+    """Return the prefix and the interface, "" for none, that an entry of `prefixes` names.
+
+    Raises:
+        ValueError: it is no prefix of 64 bits
+    """
+    match = re.fullmatch(r"(?P<prefix>[^%]+)(?:%(?P<interface>[^%/\s]{1,15}))?", text)
+    try:
+        prefix = IPv6Network(match["prefix"] if match is not None else "")
+        if prefix.prefixlen != 64:
+            raise ValueError("it has not 64 bits")
+    except ValueError as error:
+        raise ValueError(f'prefixes: expected "2001:db8:1::/64%eth0" or so, not {text!r} ({error})') from None
+    return prefix, match["interface"] or "" if match is not None else ""
