@@ -71,12 +71,20 @@ class PeerLocators:
         """The addresses in their order."""
         return tuple(entry.address for entry in self.entries)
 
-    def replaced_before(self, generation: int) -> bool:
+    def replaced_before(self, generation: int | None) -> bool:
         """Tell whether a list of this generation was current once and is no more.
 
         A signature on a list never expires, so an old message could bring an old list back (RFC 5533 §16.2).
+        What came before the last exchange does not count, see `begin_history`.
         """
         return generation != self.generation and generation in self.past_generations
+
+    def begin_history(self) -> None:
+        """Forget which lists were current: an exchange was completed, whose nonces no old message has.
+
+        The list that it brought may be one that a late message of an exchange before it had replaced.
+        """
+        self.past_generations.clear()
 
     def replace(self, locators: LocatorList) -> None:
         """Take a verified list; what is known of an address that stays is kept, but for its preference."""

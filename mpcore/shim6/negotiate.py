@@ -155,6 +155,7 @@ class Negotiator:
         if claim is None:
             return
         learn(context, claim)
+        context.peer.begin_history()
         self._reap.set_keepalive_timeout(context, claim.keepalive_seconds)
         self._shared.contexts.set_tag_peer(context, message.responder_tag)
         self._establish(context, state, arrival, initiator=True)
@@ -284,13 +285,15 @@ class Negotiator:
             return
         _, state = step(context.state, event)
         generation = claim.locators.generation if claim.locators is not None else context.peer.generation
+        # RFC 5533 §7.14: it was answered before. A late copy must not undo an update either.
         is_replay = (
             context.state is ContextState.ESTABLISHED
             and context.tag_peer == message.initiator_tag
-            and context.peer.generation == generation
+            and (context.peer.generation == generation or context.peer.replaced_before(generation))
         )
         if not is_replay:
             learn(context, claim)
+            context.peer.begin_history()
             self._reap.set_keepalive_timeout(context, claim.keepalive_seconds)
             self._shared.contexts.set_tag_peer(context, message.initiator_tag)
         self._sender.r2(context, arrival, message.initiator_nonce, final=not is_replay)

@@ -287,6 +287,22 @@ def test_an_old_list_does_not_come_back() -> None:
     assert [type(one) for one in update(lone, 6, *peer_options(generation=8))] == [UpdateAck]
 
 
+def test_a_list_of_before_the_last_exchange_may_come_again() -> None:
+    """RFC 5533 §7.16: an R2 of a peer that crashed since came after the list that the peer has now.
+
+    Refused in silence, its Update Requests would go on for ever, and their answer is what shows the peer that
+    its tag is not known here (RFC 5533 §7.17).
+    """
+    lone = Lone()
+    lone.manager.establish(A1, B1, 0)
+    nonce = lone.context().handshake.initiator_nonce
+    lone.hear(R1(nonce, 1, (ResponderValidator(b"v"),)))
+    update(lone, 4, *peer_options(generation=8))
+    lone.hear(R2(TAG, nonce, peer_options(generation=7)))
+    assert UpdateAck(TAG, 5) in update(lone, 5, *peer_options(generation=8))
+    assert lone.count(Shim6Counter.OLD_GENERATION) == 0
+
+
 def test_a_repeated_request_is_acknowledged_again() -> None:
     lone = established()
     for _ in range(3):

@@ -33,6 +33,7 @@ from mpcore.wire.shim6 import (
     UlidPair,
     UnknownMessage,
     UnknownOption,
+    UpdateRequest,
     emit_message,
     find_option,
 )
@@ -326,6 +327,17 @@ def test_a_replayed_i2_gets_r2_and_changes_nothing() -> None:
     assert context.pair == (A2, B2)
     assert len(lone.effects) == effects
     assert lone.verifier.calls == 1  # the verdict was kept
+
+
+def test_a_replayed_i2_does_not_undo_an_update() -> None:
+    """RFC 5533 §7.14: the copy came late, and the peer's locators are others now."""
+    lone = Lone()
+    i2 = i2_of(r1_of(lone, I1(TAG, 5)))
+    lone.hear(i2)
+    lone.hear(UpdateRequest(lone.context().tag_local, 4, peer_options(generation=8)))
+    (r2,) = lone.hear(i2)
+    assert isinstance(r2, R2)
+    assert lone.context().peer.generation == 8
 
 
 def test_replays_are_limited_per_context() -> None:

@@ -7,7 +7,7 @@ from bisect import bisect_left
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mpcore.shim6.counters import Shim6Counter
@@ -171,6 +171,14 @@ def heal(story: Story) -> None:
     duplicate=st.sampled_from((0.0, 0.3)),
     jitter_ms=st.sampled_from((0, 50, 3000)),
     script=st.lists(st.tuples(st.floats(0.001, 30), ACTIONS), max_size=12),
+)
+# A late R2 of a peer that has crashed since, after an Update Request of the same peer.
+@example(
+    seed=25811,
+    loss=0.1,
+    duplicate=0.0,
+    jitter_ms=3000,
+    script=[(4.5, ("restart", "a")), (5.0, ("restart", "b"))],
 )
 def test_after_any_misfortune_both_sides_agree_again(
     seed: int, loss: float, duplicate: float, jitter_ms: int, script: list[tuple[float, tuple[str, object]]]
