@@ -6,6 +6,10 @@
 import ipaddress
 import re
 from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +115,11 @@ Event = (
 )
 
 
-def to_dict(event: Event) -> dict[str, object]:
-    """Return the event as JSON-ready values: its name as `event`, then its fields, addresses as text."""
+def to_dict(event: "DataclassInstance") -> dict[str, object]:
+    """Return an event, of MPTCP or of Shim6, as JSON-ready values: its name as `event`, then its fields.
+
+    Addresses become text.
+    """
     values = {field.name: getattr(event, field.name) for field in fields(event)}
     return {"event": _name(type(event)), **{name: _json_ready(value) for name, value in values.items()}}
 
@@ -123,4 +130,6 @@ def _name(kind: type) -> str:
 
 
 def _json_ready(value: object) -> object:
+    if isinstance(value, tuple):
+        return [_json_ready(item) for item in value]
     return str(ipaddress.ip_address(value)) if isinstance(value, bytes) else value

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from mpcore.actions import Direction, VerdictKind
 from mpcore.events import ConnectionFellBack, SubflowClosed, to_dict
+from mpcore.shim6.events import PeerUpdated
 
 
 def test_event_is_named_and_its_addresses_are_text() -> None:
@@ -15,6 +16,17 @@ def test_event_is_named_and_its_addresses_are_text() -> None:
     assert (found["local"], found["remote"]) == ("10.0.0.1", "::1")
     assert json.loads(json.dumps(found)) == found
     assert to_dict(ConnectionFellBack(None, "excluded"))["event"] == "connection-fell-back"
+
+
+def test_events_of_shim6_are_ready_for_json_too() -> None:
+    found = to_dict(PeerUpdated(bytes(15) + b"\x01", bytes(15) + b"\x02", 0, (bytes(15) + b"\x03",)))
+    assert found == {
+        "event": "peer-updated",
+        "ulid_local": "::1",
+        "ulid_peer": "::2",
+        "fii": 0,
+        "locators": ["::3"],
+    }
 
 
 def test_verdicts_and_directions_agree_with_the_header() -> None:

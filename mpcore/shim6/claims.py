@@ -162,7 +162,8 @@ def note_told(shared: Shared, context: Context) -> None:
     context.local.locators = claim.locators.locators
     context.local.generation = claim.locators.generation
     if claim.parameters is not None:
-        context.local.note_told(shared.addresses.preferences(context.local.addresses))
+        preferences = shared.addresses.preferences(context.local.addresses)
+        context.local.note_told(preferences, shared.settings.keepalive_seconds)
 
 
 def learn(context: Context, claim: PeerClaim) -> bool:

@@ -74,19 +74,21 @@ class Reachability:
     received: deque[ProbeEntry] = field(default_factory=lambda: deque(maxlen=15))
     settled_ns: int | None = None  # when the last exploration ended
     heard_ns: int = -1  # when payload or a Keepalive last came
+    stalled_ns: int | None = None  # heard_ns when an exploration began that no payload has followed yet
 
 
 @dataclass(slots=True)
 class Update:
     """The one Update Request that may be outstanding (RFC 5533 §10.3).
 
-    `news` are generation and preferences that the peer has not acknowledged; None when it has all.
+    `news` is what the peer has not acknowledged: generation, preferences, and the Keepalive Timeout in
+    seconds; None when it has all.
     `answered_nonce` is that of the peer's own last request.
     """
 
     nonce: int = 0
     tries: int = 0
-    news: tuple[int, tuple[Preference, ...]] | None = None
+    news: tuple[int, tuple[Preference, ...], int] | None = None
     answered_nonce: int | None = None
 
 

@@ -75,6 +75,19 @@ class ExplorationFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class PayloadResumed:
+    """Payload comes again after an exploration; `stall_ns` is the time without any.
+
+    As exact as a driver sees packets: those between ULIDs are only sampled.
+    """
+
+    ulid_local: bytes
+    ulid_peer: bytes
+    fii: int
+    stall_ns: int
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUpdated:
     """The peer changed its locators or their preferences."""
 
@@ -102,6 +115,7 @@ Event: TypeAlias = (
     | PathChanged
     | ExplorationStarted
     | ExplorationFinished
+    | PayloadResumed
     | PeerUpdated
     | PeerError
 )

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from mpcore.shim6.settings import DEFAULT_SEND_TIMEOUT_NS, SECOND
 from mpcore.wire.shim6 import Locator, LocatorList, LocatorPreferences, Preference, PreferenceFlag
 
 _GENERATIONS_KEPT = 16
@@ -110,7 +111,7 @@ class LocalLocators:
 
     `accepted` are the addresses that the peer takes packets from: a new locator is one only when the peer has
     acknowledged it (RFC 5533 §7.2). `told_generation` and `told` are the list and preferences that it has;
-    None as long as it has no list.
+    None as long as it has no list. `told_keepalive` is the Keepalive Timeout that it has, in seconds.
     """
 
     locators: tuple[Locator, ...]
@@ -118,6 +119,7 @@ class LocalLocators:
     accepted: frozenset[bytes] = frozenset()
     told_generation: int | None = None
     told: tuple[Preference, ...] | None = None
+    told_keepalive: int = DEFAULT_SEND_TIMEOUT_NS // SECOND
 
     def __contains__(self, address: object) -> bool:
         return address in self.accepted or any(one.address == address for one in self.locators)
@@ -132,11 +134,17 @@ class LocalLocators:
         """The addresses that packets may leave from."""
         return tuple(address for address in self.addresses if address in self.accepted)
 
-    def note_told(self, preferences: tuple[Preference, ...]) -> None:
-        """The peer has the list, with these preferences."""
+    def note_told(self, preferences: tuple[Preference, ...], keepalive: int) -> None:
+        """The peer has the list, with these preferences, and this Keepalive Timeout in seconds."""
         self.accepted = frozenset(self.addresses)
         self.told_generation = self.generation
         self.told = preferences
+        self.told_keepalive = keepalive
+
+    def doubt_told(self) -> None:
+        """The peer may have got something else than was acknowledged: the next request says it all again."""
+        self.told = None
+        self.told_keepalive = 0
 
 
 @dataclass(slots=True)

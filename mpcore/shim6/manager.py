@@ -5,7 +5,9 @@ is sent but by `poll_effect`.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
+from mpcore.errors import LocalProtocolError
 from mpcore.shim6.claims import Claims
 from mpcore.shim6.context import Context, ContextKey
 from mpcore.shim6.counters import Shim6Counter
@@ -20,9 +22,10 @@ from mpcore.shim6.locators import Pair
 from mpcore.shim6.negotiate import Negotiator
 from mpcore.shim6.policy import Cause, PairPolicy
 from mpcore.shim6.reap import Reap
-from mpcore.shim6.settings import Shim6Settings
+from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6.shared import Shared, Timer, TimerKind
 from mpcore.shim6.snapshot import describe
+from mpcore.shim6.states import ContextState
 from mpcore.shim6.tags import RandomSource
 from mpcore.shim6.update import Updater
 from mpcore.wire.shim6 import Preference
@@ -56,6 +59,11 @@ class Shim6Manager:
         self._flows = FlowBook(heuristic or Heuristic(), settings.max_flows)
 
     # Out.
+
+    @property
+    def settings(self) -> Shim6Settings:
+        """The settings as they are now."""
+        return self._shared.settings
 
     def poll_effect(self) -> Effect | None:
         """Return the next thing to carry out."""
@@ -115,6 +123,7 @@ class Shim6Manager:
         if sent_ns is not None and (received_ns is None or sent_ns <= received_ns):
             self._note_sent(context, now_ns)
         if received_ns is not None:
+            self._reap.note_resumed(context, received_ns)
             self._dispatcher.note_received(context, now_ns)
         if sent_ns is not None and received_ns is not None and sent_ns > received_ns:
             self._note_sent(context, now_ns)
@@ -174,6 +183,30 @@ class Shim6Manager:
     def establish(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int, fii: int = 0) -> Context | None:
         """Begin a context by wish of an operator or program; None when that is not possible now."""
         return self._negotiator.establish(ContextKey(ulid_local, ulid_peer, fii), now_ns)
+
+    def explore(
+        self, ulid_local: bytes, ulid_peer: bytes, now_ns: int, fii: int = 0, *, leave: bool = True
+    ) -> bool:
+        """Search for a pair of locators by wish of an operator; False when no such context is established.
+
+        With `leave` as if the current pair had failed; without, it is tried first and stays if it works.
+        """
+        context = self.find(ulid_local, ulid_peer, fii)
+        if context is None or context.state is not ContextState.ESTABLISHED:
+            return False
+        self._reap.suspect(context, Cause.DEMAND if leave else Cause.HINT, now_ns)
+        return True
+
+    def set_send_timeout(self, send_timeout_ns: int, now_ns: int) -> None:
+        """Change the Send Timeout of all contexts, from their next packet on; peers are told (RFC 5534 §5.3).
+
+        LocalProtocolError for less than a second or more than an option can tell.
+        """
+        if not SECOND <= send_timeout_ns < (1 << 16) * SECOND:
+            raise LocalProtocolError("a Send Timeout has 1 to 65535 seconds")
+        self._shared.settings = replace(self._shared.settings, send_timeout_ns=send_timeout_ns)
+        for context in self._shared.contexts:
+            self._updater.refresh(context, now_ns)
 
     def discard(self, ulid_local: bytes, ulid_peer: bytes, fii: int = 0) -> bool:
         """Forget a context by wish of an operator; False when there is none."""

@@ -22,6 +22,7 @@ class Cause(StrEnum):
     WITHDRAWN = "withdrawn"  # the peer took the locator away or calls it broken
     HINT = "hint"  # somebody on the network says so, who may be lying (RFC 5534 §3.3)
     PEER_EXPLORES = "peer-explores"  # the peer does not hear this host
+    DEMAND = "demand"  # the operator wants another
     PREFERENCE = "preference"  # the current pair works, another is liked more
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import PathChanged
+from mpcore.shim6.events import PathChanged, PayloadResumed
 from mpcore.shim6.exploration import Explorer
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Cause, PairPolicy
@@ -77,10 +77,9 @@ class Reap:
     @property
     def keepalive_seconds(self) -> int | None:
         """What to ask of the peer by the option, when it is not the default (RFC 5534 §5.3)."""
-        timeout_ns = self._shared.settings.send_timeout_ns
-        if timeout_ns == DEFAULT_SEND_TIMEOUT_NS:
-            return None
-        return max(1, min(0xFFFF, timeout_ns // 1_000_000_000))
+        settings = self._shared.settings
+        is_default = settings.send_timeout_ns == DEFAULT_SEND_TIMEOUT_NS
+        return None if is_default else settings.keepalive_seconds
 
     def payload_in(self, context: Context, now_ns: int) -> None:
         """Payload, or a message other than Keepalive and Probe, has come."""
@@ -90,6 +89,14 @@ class Reap:
     def payload_out(self, context: Context, now_ns: int) -> None:
         """Payload, or a message other than Keepalive and Probe, has been sent."""
         self._step(context, ReapInput.PAYLOAD_OUT, now_ns)
+
+    def note_resumed(self, context: Context, received_ns: int) -> None:
+        """Payload of the peer's transports has come, which may end a silence."""
+        if context.reap.stalled_ns is None:
+            return
+        stall_ns = max(0, received_ns - context.reap.stalled_ns)
+        context.reap.stalled_ns = None
+        self._shared.events.append(PayloadResumed(*context.key, stall_ns))
 
     def keepalive_in(self, context: Context, now_ns: int) -> None:
         """A Keepalive has come."""
@@ -192,6 +199,10 @@ class Reap:
             context.used_pair(context.pair, now_ns)
             self._shared.send(context.pair, Keepalive(context.tag_peer))
 
+    def _note_stall(self, context: Context) -> None:
+        if context.reap.stalled_ns is None and context.reap.heard_ns >= 0:
+            context.reap.stalled_ns = context.reap.heard_ns
+
     def _forget_reports(self, context: Context, now_ns: int) -> None:
         """Begin with empty lists: what was sent and received before says nothing of this exploration.
 
@@ -205,10 +216,12 @@ class Reap:
             record_probe(context, back.peer, back.local, probe)
 
     def _explore(self, context: Context, now_ns: int) -> None:
+        self._note_stall(context)
         self.explorer.begin(context, self._cause, now_ns)
 
     def _join(self, context: Context, now_ns: int) -> None:
         assert self._probe is not None
+        self._note_stall(context)
         self.explorer.begin(context, Cause.PEER_EXPLORES, now_ns, first=self._probe[0])
 
     def _answer(self, context: Context, now_ns: int) -> None:

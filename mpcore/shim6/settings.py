@@ -65,3 +65,8 @@ class Shim6Settings:
     deliver_all_icmp: bool = False
     # Answer I1 of peers; off: contexts are made only by this host's own wish.
     respond: bool = True
+
+    @property
+    def keepalive_seconds(self) -> int:
+        """The Keepalive Timeout that peers are asked for: the Send Timeout in whole seconds (RFC 5534 §5.3)."""
+        return max(1, min(0xFFFF, self.send_timeout_ns // SECOND))

@@ -14,6 +14,7 @@ from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import ContextState
 from mpcore.wire.shim6 import (
+    KeepaliveTimeout,
     LocatorList,
     LocatorPreferences,
     Shim6Option,
@@ -50,9 +51,10 @@ class Updater:
             local.locators = claim.locators.locators
             local.generation = claim.locators.generation
             self._reap.regroup(context, now_ns)
-        news = (local.generation, self._shared.addresses.preferences(local.addresses))
+        keepalive = self._shared.settings.keepalive_seconds
+        news = (local.generation, self._shared.addresses.preferences(local.addresses), keepalive)
         update = context.update
-        if news == (local.told_generation, local.told):
+        if news == (local.told_generation, local.told, local.told_keepalive):
             update.news = None
             self._stop(context)
         elif news != update.news:
@@ -99,8 +101,8 @@ class Updater:
         if update.news is None or message.request_nonce != update.nonce:
             self._shared.count(Shim6Counter.WRONG_NONCE)
             return
-        _, preferences = update.news
-        context.local.note_told(preferences)
+        _, preferences, keepalive = update.news
+        context.local.note_told(preferences, keepalive)
         update.news = None
         self._stop(context)
 
@@ -146,6 +148,8 @@ class Updater:
             self._limit.take(now_ns)
             message = UpdateRequest(context.tag_peer, context.update.nonce, self._options(context))
             if self._shared.send(pair, message):
+                # Until it is acknowledged the peer may have what it had, or this.
+                context.local.doubt_told()
                 context.used_pair(pair, now_ns)
                 self._reap.payload_out(context, now_ns)
         doublings = min(context.update.tries, _DOUBLINGS_MAX)
@@ -171,10 +175,16 @@ class Updater:
         return Pair(sources[0], context.pair.peer) if sources else None
 
     def _options(self, context: Context) -> tuple[Shim6Option, ...]:
-        """Return list and preferences; without the list where the peer has it."""
+        """Return list, preferences and Keepalive Timeout; without what the peer has."""
         local = context.local
-        options = own_options(self._shared, context, None)
-        if local.told_generation != local.generation:
-            return tuple(options)
+        options: list[Shim6Option] = []
         preferences = self._shared.addresses.preferences(local.addresses)
-        return (LocatorPreferences(local.generation, preferences),)
+        if local.told_generation != local.generation:
+            options = own_options(self._shared, context, None)
+        elif local.told != preferences:
+            options.append(LocatorPreferences(local.generation, preferences))
+        # Said although it may be the default: without the option the peer keeps what it has.
+        keepalive = self._shared.settings.keepalive_seconds
+        if local.told_keepalive != keepalive:
+            options.append(KeepaliveTimeout(keepalive))
+        return tuple(options)

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 import pytest
 
+from mpcore.errors import LocalProtocolError
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.events import PeerError, PeerUpdated
@@ -18,6 +19,7 @@ from mpcore.wire.shim6 import (
     CgaSignature,
     ErrorCode,
     ErrorMessage,
+    KeepaliveTimeout,
     Locator,
     LocatorList,
     LocatorPreferences,
@@ -123,13 +125,62 @@ def test_newer_information_supersedes_what_is_under_way() -> None:
     assert lone.context().update.news is None
 
 
-def test_news_that_are_taken_back_need_no_update() -> None:
+def test_news_that_were_sent_and_are_taken_back_need_an_update() -> None:
+    """RFC 5533 §10.3: the peer may have got the first request, whatever became of its acknowledgement."""
     lone = established()
     lone.manager.set_local_address(A2, False, 0)
-    assert len(requests(lone.drain())) == 1
+    (first,) = requests(lone.drain())
     lone.manager.set_local_address(A2, True, 0)
-    assert requests(lone.drain()) == []
+    (second,) = requests(lone.drain())
+    assert second.request_nonce != first.request_nonce
+    preferences = find_option(second, LocatorPreferences)
+    assert preferences is not None
+    assert preferences.elements == (Preference(), Preference())
+    lone.hear(UpdateAck(lone.context().tag_local, second.request_nonce))
     assert requests(lone.wait(100)) == []
+
+
+def test_news_that_were_not_sent_and_are_taken_back_need_no_update() -> None:
+    lone = established(Shim6Settings(updates_per_second=1))
+    lone.manager.set_local_address(A2, False, 0)
+    (first,) = requests(lone.drain())
+    lone.hear(UpdateAck(lone.context().tag_local, first.request_nonce))
+    lone.manager.set_local_address(A2, True, 0)
+    assert requests(lone.drain()) == []  # it waits for the host's rate
+    lone.manager.set_local_address(A2, False, 0)
+    assert requests(lone.wait(100)) == []
+
+
+def test_a_new_send_timeout_is_told() -> None:
+    """RFC 5534 §5.3: the Keepalive Timeout option, also to go back to the default."""
+    lone = established()
+    for seconds in (3, 15):
+        lone.manager.set_send_timeout(seconds * SECOND, lone.now_ns)
+        (request,) = requests(lone.drain())
+        assert find_option(request, KeepaliveTimeout) == KeepaliveTimeout(seconds)
+        assert find_option(request, LocatorList) is None
+        lone.hear(UpdateAck(lone.context().tag_local, request.request_nonce))
+        assert requests(lone.wait(100)) == []
+    lone.manager.set_send_timeout(15 * SECOND, lone.now_ns)
+    assert requests(lone.drain()) == []
+
+
+def test_a_new_send_timeout_counts_from_the_next_packet_on() -> None:
+    lone = established()
+    lone.manager.set_send_timeout(3 * SECOND, lone.now_ns)
+    (request,) = requests(lone.drain())
+    lone.hear(UpdateAck(lone.context().tag_local, request.request_nonce))
+    lone.manager.note_activity(lone.context().number, lone.now_ns, None, lone.now_ns)
+    assert not any(isinstance(message, Probe) for message in lone.wait(2.9))
+    assert any(isinstance(message, Probe) for message in lone.wait(0.5))
+
+
+@pytest.mark.parametrize("seconds", [0, 0.5, 65536])
+def test_a_send_timeout_that_cannot_be_told_is_refused(seconds: float) -> None:
+    lone = established()
+    with pytest.raises(LocalProtocolError, match="1 to 65535 seconds"):
+        lone.manager.set_send_timeout(round(seconds * SECOND), lone.now_ns)
+    assert lone.manager.settings == Shim6Settings()
 
 
 def test_a_signed_list_carries_its_signature() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import ExplorationFinished, ExplorationStarted, PathChanged
+from mpcore.shim6.events import ExplorationFinished, ExplorationStarted, PathChanged, PayloadResumed
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.settings import SECOND, Shim6Settings
@@ -674,3 +674,60 @@ def test_no_rule_is_broken_by_an_error_code_nobody_knows() -> None:
     quoted = bytes([0x60, 0, 0, 0, 0, len(data), 140, 64]) + A1 + B1 + data
     assert lone.hear(ErrorMessage(127, 1, quoted)) == []
     assert lone.hear(ErrorMessage(ErrorCode.UNKNOWN_MESSAGE, 42, quoted)) == []
+
+
+# The operator's wish.
+
+
+def test_an_exploration_on_demand_leaves_a_pair_that_works() -> None:
+    pairing = Pairing()
+    pairing.establish()
+    pairing.converse()
+    pairing.cloud.run(5)
+    assert pairing.a.manager.explore(A1, B1, pairing.cloud.clock.now_ns)
+    pairing.a.drain()
+    assert pairing.recovers(2)
+    context = pairing.context(pairing.a)
+    assert context is not None
+    assert context.pair == (A2, B2)
+    (started,) = pairing.a.happened(ExplorationStarted)
+    assert isinstance(started, ExplorationStarted)
+    assert started.cause == "demand"
+
+
+def test_a_check_on_demand_keeps_a_pair_that_works() -> None:
+    pairing = Pairing()
+    pairing.establish()
+    pairing.cloud.run(5)
+    assert pairing.a.manager.explore(A1, B1, pairing.cloud.clock.now_ns, leave=False)
+    pairing.a.drain()
+    pairing.cloud.run(2)
+    context = pairing.context(pairing.a)
+    assert context is not None
+    assert context.pair == (A1, B1)
+    assert len(pairing.a.happened(ExplorationFinished)) == 1
+
+
+def test_there_is_nothing_to_explore_without_an_established_context() -> None:
+    lone = Lone()
+    assert not lone.manager.explore(A1, B1, 0)
+    lone.manager.establish(A1, B1, 0)
+    assert not lone.manager.explore(A1, B1, 0)
+
+
+def test_the_silence_of_a_failure_is_told_when_payload_comes_again() -> None:
+    """What a program waited: from the last packet before to the first one after."""
+    pairing = Pairing(settings_a=Shim6Settings(send_timeout_ns=3 * SECOND))
+    pairing.establish()
+    pairing.converse()
+    pairing.cloud.run(5)
+    pairing.cloud.kill(B1)
+    assert pairing.recovers(20)
+    last, first = _around_the_gap([time for time, _ in pairing.a.received])
+    (resumed,) = pairing.a.happened(PayloadResumed)
+    assert isinstance(resumed, PayloadResumed)
+    assert (resumed.ulid_local, resumed.ulid_peer, resumed.stall_ns) == (A1, B1, first - last)
+
+
+def _around_the_gap(times: list[int]) -> tuple[int, int]:
+    return max(pairwise(times), key=lambda pair: pair[1] - pair[0])
