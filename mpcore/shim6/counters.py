@@ -71,6 +71,8 @@ class Shim6Counter(Enum):
     RECOVERED = "Shim6ExtRecovered", "contexts that the peer had lost and has again"
     FAILED = "Shim6ExtFailed", "exchanges that came to nothing"
     CONFUSED = "Shim6ExtConfused", "contexts whose tag the peer gave to another"
+    RESTORED = "Shim6ExtRestored", "contexts taken over from an earlier life of this host"
+    RESTORE_REFUSED = "Shim6ExtRestoreRefused", "contexts of an earlier life that do not fit any more"
     DISCARDED = "Shim6ExtDiscarded", "contexts discarded after quiet, or on demand"
     SEND_TIMEOUT = "Shim6ExtSendTimeout", "no answer to payload within the Send Timeout"
     EXPLORATION = "Shim6ExtExploration", "explorations begun"

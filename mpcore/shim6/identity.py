@@ -48,8 +48,17 @@ class Identities:
 
     def set(self, identity: Identity) -> None:
         """Set or replace the identity of a ULID; its list gets a random generation (RFC 5533 §10.1)."""
+        self._set(identity, self._rng.getrandbits(32))
+
+    def renumber(self, ulid: bytes, generation: int) -> None:
+        """Give the list of a ULID a generation that peers have it under already."""
+        identity, claim = self._known[ulid]
+        if claim.locators.generation != generation:
+            self._set(identity, generation)
+
+    def _set(self, identity: Identity, generation: int) -> None:
         locators = identity.locators if identity.parameters is not None else (Locator(identity.ulid, 0),)
-        claimed = LocatorList(self._rng.getrandbits(32), locators)
+        claimed = LocatorList(generation, locators)
         needs_signature = any(locator.method == VerificationMethod.CGA for locator in locators)
         signature = identity.sign(claimed) if needs_signature and identity.sign is not None else None
         self._known[identity.ulid] = (identity, LocalClaim(claimed, identity.parameters, signature))

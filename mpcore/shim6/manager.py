@@ -4,8 +4,9 @@ Sans-IO (RFC 5533, RFC 5534): time is integer nanoseconds passed in, chance an o
 is sent but by `poll_effect`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from itertools import islice
 
 from mpcore.errors import LocalProtocolError
 from mpcore.shim6.claims import Claims
@@ -22,6 +23,8 @@ from mpcore.shim6.locators import Pair
 from mpcore.shim6.negotiate import Negotiator
 from mpcore.shim6.policy import Cause, PairPolicy
 from mpcore.shim6.reap import Reap
+from mpcore.shim6.records import ContextRecord, record_of
+from mpcore.shim6.restore import Restorer
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6.shared import Shared, Timer, TimerKind
 from mpcore.shim6.snapshot import describe
@@ -55,6 +58,7 @@ class Shim6Manager:
         self._reap.on_moved = self._updater.hurry
         self._negotiator.on_established = self._updater.refresh
         self._dispatcher = Dispatcher(self._shared, self._negotiator, self._updater, self._reap)
+        self._restorer = Restorer(self._shared, self._reap, self._updater, self._lifecycle)
         self._icmp = IcmpJudge(self._shared, self._negotiator, self._reap)
         self._flows = FlowBook(heuristic or Heuristic(), settings.max_flows)
 
@@ -93,6 +97,29 @@ class Shim6Manager:
     def find(self, ulid_local: bytes, ulid_peer: bytes, fii: int = 0) -> Context | None:
         """Return a context, to be looked at only."""
         return self._shared.contexts.by_key.get(ContextKey(ulid_local, ulid_peer, fii))
+
+    # Over restarts.
+
+    def watch_changes(self) -> None:
+        """Begin to note which contexts change, for `take_changes`."""
+        self._shared.touched = dict.fromkeys(self._shared.contexts.by_number)
+
+    def take_changes(self, limit: int) -> list[tuple[int, ContextRecord | None]]:
+        """Return at most `limit` contexts that changed, by number, oldest change first.
+
+        None stands for one that is not established any more, and perhaps never was.
+        """
+        touched = self._shared.touched or {}
+        found = []
+        for number in list(islice(touched, limit)):
+            del touched[number]
+            context = self._shared.contexts.by_number.get(number)
+            found.append((number, None if context is None else record_of(context)))
+        return found
+
+    def restore(self, records: Iterable[ContextRecord], now_ns: int) -> int:
+        """Take in contexts of an earlier life, after identities and addresses; returns how many."""
+        return sum(self._restorer.restore(record, now_ns) for record in records)
 
     # In: packets.
 

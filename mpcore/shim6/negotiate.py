@@ -321,6 +321,7 @@ class Negotiator:
         pair = arrival.pair if context.owns(*arrival.pair) else context.key.ulids
         self._reap.detach(context)
         self._reap.attach(context, pair, now_ns)
+        self._shared.touch(context)
         self._shared.count(Shim6Counter.RECOVERED if recovered else Shim6Counter.ESTABLISHED)
         self._shared.events.append(ContextEstablished(*context.key, initiator, recovered))
         self._lifecycle.note_established(context)

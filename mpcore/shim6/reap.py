@@ -51,6 +51,11 @@ class Reap:
         self._settle(context, pair, now_ns)
         self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
 
+    def resume(self, context: Context) -> None:
+        """A context was established in an earlier life of this host; whether its pair works will be seen."""
+        self.explorer.join(context)
+        self._shared.publish(context)
+
     def regroup(self, context: Context, now_ns: int) -> None:
         """The locators of a context changed: what it searches for, it searches among other contexts now."""
         group = self.explorer.join(context)
@@ -200,6 +205,7 @@ class Reap:
             self._shared.send(context.pair, Keepalive(context.tag_peer))
 
     def _note_stall(self, context: Context) -> None:
+        self._shared.touch(context)
         if context.reap.stalled_ns is None and context.reap.heard_ns >= 0:
             context.reap.stalled_ns = context.reap.heard_ns
 
@@ -280,6 +286,7 @@ class Reap:
 
     def _move(self, context: Context, pair: Pair, now_ns: int) -> None:
         old = context.pair
+        self._shared.touch(context)
         if pair != old:
             context.used_pair(old, now_ns)  # answers to what just left on it may still come
             context.pair = pair

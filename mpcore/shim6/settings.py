@@ -68,5 +68,5 @@ class Shim6Settings:
 
     @property
     def keepalive_seconds(self) -> int:
-        """The Keepalive Timeout that peers are asked for: the Send Timeout in whole seconds (RFC 5534 §5.3)."""
+        """Keepalive Timeout that peers are asked for: the Send Timeout in whole seconds (RFC 5534 §5.3)."""
         return max(1, min(0xFFFF, self.send_timeout_ns // SECOND))

@@ -69,10 +69,17 @@ class Shared:
         self.error_limit = RateLimit(settings.errors_per_second)
         self.verify_limit = RateLimit(settings.verifications_per_second)
         self.in_use: Callable[[Context], bool] = lambda context: False
+        # Numbers of contexts whose record is another than it was; None while nobody keeps records.
+        self.touched: dict[int, None] | None = None
 
     def count(self, counter: Shim6Counter) -> None:
         """Move a counter by one."""
         self.counters[counter] += 1
+
+    def touch(self, context: Context) -> None:
+        """Note that what outlives the process of a context may be another now."""
+        if self.touched is not None:
+            self.touched[context.number] = None
 
     def send(self, pair: Pair, message: Message) -> bool:
         """Send a message from `pair.local` to `pair.peer`; False when it does not fit into a packet."""
@@ -93,12 +100,14 @@ class Shared:
             return
         path = context.path()
         if path != context.installed:
+            self.touch(context)
             self.effects.append(InstallContext(path) if context.installed is None else UpdateContext(path))
             context.installed = path
 
     def withdraw(self, context: Context) -> None:
         """Take a context out of the data plane."""
         if context.installed is not None:
+            self.touch(context)
             self.effects.append(RemoveContext(context.number, context.installed.tag_local))
             context.installed = None
 

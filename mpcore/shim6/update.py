@@ -84,6 +84,7 @@ class Updater:
         claim = self._claims.judge(arrival, context.key.ulid_peer, context.peer)
         if claim is None or not self._shared.may_answer(context, arrival.now_ns):
             return
+        self._shared.touch(context)
         if learn(context, claim):
             self._reap.regroup(context, arrival.now_ns)
         self._reap.set_keepalive_timeout(context, claim.keepalive_seconds)
@@ -104,6 +105,7 @@ class Updater:
         _, preferences, keepalive = update.news
         context.local.note_told(preferences, keepalive)
         update.news = None
+        self._shared.touch(context)
         self._stop(context)
 
     def handle_timeout(self, context: Context, now_ns: int) -> None:
@@ -150,6 +152,7 @@ class Updater:
             if self._shared.send(pair, message):
                 # Until it is acknowledged the peer may have what it had, or this.
                 context.local.doubt_told()
+                self._shared.touch(context)
                 context.used_pair(pair, now_ns)
                 self._reap.payload_out(context, now_ns)
         doublings = min(context.update.tries, _DOUBLINGS_MAX)

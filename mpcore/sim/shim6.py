@@ -17,6 +17,7 @@ from mpcore.shim6.events import Event
 from mpcore.shim6.heuristic import FlowKey
 from mpcore.shim6.identity import Identity
 from mpcore.shim6.manager import Shim6Manager
+from mpcore.shim6.records import ContextRecord
 from mpcore.shim6.settings import Shim6Settings
 from mpcore.sim import rng
 from mpcore.sim.clock import Clock, Timer
@@ -159,12 +160,13 @@ class Shim6Node:
         """The time of the world."""
         return self._cloud.clock.now_ns
 
-    def restart(self) -> None:
-        """Crash, and come back knowing nothing but the own addresses."""
+    def restart(self, records: Iterable[ContextRecord] = ()) -> None:
+        """Crash, and come back knowing nothing but the own addresses and `records`."""
         self.restarts += 1
         self.paths.clear()
         self._by_tag.clear()
         self.manager = self._new_manager()
+        self.manager.restore(records, self.now_ns)
         self.drain()
 
     def establish(self, local: bytes, peer: bytes, fii: int = 0) -> Context | None:

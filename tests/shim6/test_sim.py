@@ -17,7 +17,7 @@ from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6.states import ContextState
 from mpcore.sim.shim6 import Cloud, CloudSettings, Packet, Shim6Node
 from mpcore.wire.shim6 import MessageType, Preference
-from tests.shim6.world import A1, A2, B1, B2, Pairing, address
+from tests.shim6.world import A1, A2, B1, B2, Pairing, address, remembered
 
 ENDS = tuple((one, other) for one in (A1, A2) for other in (B1, B2))
 RECEIVED = [counter for counter in Shim6Counter if counter.name.endswith("_RX")]
@@ -26,13 +26,20 @@ RECEIVED = [counter for counter in Shim6Counter if counter.name.endswith("_RX")]
 class Story(Pairing):
     """Both sides talk to each other all the time; a asks for the context, and heuristics do later.
 
-    With `crash`, (side, step), that host is restarted when so many control messages have been sent before.
+    With `crash`, (side, step), that host is restarted when so many control messages have been sent before;
+    with `remembers` it then still has the contexts that were established.
     """
 
     def __init__(
-        self, seed: int = 0, cloud: CloudSettings | None = None, crash: tuple[str, int] | None = None
+        self,
+        seed: int = 0,
+        cloud: CloudSettings | None = None,
+        crash: tuple[str, int] | None = None,
+        *,
+        remembers: bool = False,
     ) -> None:
         super().__init__(seed, cloud=cloud)
+        self.remembers = remembers
         self.a.flow_octets = self.b.flow_octets = 1000
         self.crash = crash
         self.cloud.watch = self._watch_and_crash
@@ -57,7 +64,7 @@ class Story(Pairing):
         if self.crash is not None and len(self.messages) == self.crash[1] + 1:
             node = self.cloud.nodes[self.crash[0]]
             self.crash = None
-            self.cloud.clock.call_later(1, node.restart)
+            self.cloud.clock.call_later(1, lambda: node.restart(remembered(node) if self.remembers else ()))
 
     def _talk(self, node: Shim6Node, local: bytes, peer: bytes) -> None:
         node.say(local, peer, self.cloud.clock.now_ns)
@@ -84,11 +91,12 @@ def story_length() -> int:
     return len(story.messages)
 
 
+@pytest.mark.parametrize("remembers", [False, True], ids=["forgets", "remembers"])
 @pytest.mark.parametrize("side", ["a", "b"])
 @pytest.mark.parametrize("step", range(story_length()))
-def test_either_side_may_crash_at_every_step(side: str, step: int) -> None:
+def test_either_side_may_crash_at_every_step(side: str, step: int, remembers: bool) -> None:
     """RFC 5533 §7.5: whatever a host forgets, and whenever, the conversation goes on."""
-    story = Story(crash=(side, step))
+    story = Story(crash=(side, step), remembers=remembers)
     story.play()
     assert story.crash is None
     now_ns = story.cloud.clock.now_ns
@@ -102,6 +110,7 @@ def test_either_side_may_crash_at_every_step(side: str, step: int) -> None:
 
 ACTIONS = st.one_of(
     st.tuples(st.just("restart"), st.sampled_from("ab")),
+    st.tuples(st.just("resume"), st.sampled_from("ab")),
     st.tuples(st.just("kill"), st.sampled_from((A1, A2, B1, B2))),
     st.tuples(st.just("revive"), st.sampled_from((A1, A2, B1, B2))),
     st.tuples(st.just("cut"), st.sampled_from(ENDS)),
@@ -119,6 +128,8 @@ def perform(story: Story, action: str, subject: object) -> None:
     match action, subject:
         case "restart", str(name):
             cloud.nodes[name].restart()
+        case "resume", str(name):
+            cloud.nodes[name].restart(remembered(cloud.nodes[name]))
         case "establish", "a":
             story.a.establish(A1, B1)
         case "establish", "b":

@@ -1,9 +1,12 @@
 """Two hosts with two addresses each, or one core alone with a peer made of messages."""
 
+import msgspec
+
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.effects import SendMessage
 from mpcore.shim6.manager import Shim6Manager
+from mpcore.shim6.records import ContextRecord, record_of
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.sim import rng
 from mpcore.sim.shim6 import Cloud, CloudSettings, Packet, Shim6Node
@@ -94,6 +97,13 @@ class Pairing:
         self.cloud.run(0.2)  # what is under way arrives
         self._since_ns = self.cloud.clock.now_ns
         return self.cloud.run(within_s, self.answered)
+
+
+def remembered(node: Shim6Node) -> list[ContextRecord]:
+    """Return what a host finds again after a restart, as it comes from the bytes of a file."""
+    records = [record_of(context) for context in node.manager.contexts()]
+    kept = [msgspec.msgpack.encode(record) for record in records if record is not None]
+    return [msgspec.msgpack.decode(data, type=ContextRecord) for data in kept]
 
 
 def count(manager: Shim6Manager, counter: Shim6Counter) -> int:
