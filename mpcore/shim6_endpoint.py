@@ -207,16 +207,17 @@ class Shim6Endpoint:
         """Return this endpoint's part of the status document of `mpcore show -j`."""
         return {
             "connections": [],
-            "contexts": [
-                {**describe(context), **(self.engine.stats(context.number) or {})}
-                for context in self.manager.contexts()
-            ],
+            "contexts": [self.describe(context) for context in self.manager.contexts()],
             "paths": [
                 {"local": str(ipaddress.IPv6Address(address)), "interface": interface, "backup": backup}
                 for address, (interface, backup) in self._interfaces.items()
             ],
             "counters": self.counters(),
         }
+
+    def describe(self, context: Context) -> dict[str, Any]:
+        """Return a context as the status document has it: its state, and what it has carried."""
+        return {**describe(context), **(self.engine.stats(context.number) or {})}
 
     # --- decisions
 

@@ -35,6 +35,17 @@ def document(
     }
 
 
+def merge(*documents: Mapping[str, Any]) -> dict[str, Any]:
+    """Return one document of those of several endpoints of a host; a path is named once."""
+    paths = {path["local"]: path for document in reversed(documents) for path in document["paths"]}
+    return {
+        "connections": [entry for document in documents for entry in document["connections"]],
+        "contexts": [entry for document in documents for entry in document["contexts"]],
+        "paths": list(paths.values()),
+        "counters": {name: value for document in documents for name, value in document["counters"].items()},
+    }
+
+
 def fallen_back(connection: Connection) -> dict[str, Any]:
     """Return the entry of a connection that goes on as plain TCP, as it was when it left."""
     return {**_head(connection), "state": "tcp", "bytes_sent": 0, "bytes_received": 0, "subflows": []}

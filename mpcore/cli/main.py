@@ -23,6 +23,7 @@ COMMANDS = {
     "doctor": "mpcore.cli.doctor:doctor_command",
     "demo": "mpcore.cli.demo:demo_command",
     "lab": "mpcore.cli.lab:lab_command",
+    "shim6": "mpcore.cli.shim6:shim6_command",
     "hba": "mpcore.cli.hba:hba_command",
     "cga": "mpcore.cli.cga:cga_command",
     "inspect": "mpcore.cli.inspect:inspect_command",
@@ -63,7 +64,7 @@ class LazyGroup(click.Group):
 @click.version_option(__version__, "-V", "--version", message="mpcore %(version)s")
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Multipath TCP for programs and kernels that know nothing of it."""
+    """Multipath TCP and Shim6 for programs and kernels that know nothing of them."""
     if "NO_COLOR" in os.environ:
         ctx.color = False
 

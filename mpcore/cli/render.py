@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from mpcore.counters import COUNTERS_BY_MIB
+from mpcore.counters import Counter
 from mpcore.host.control_handlers import format_token
+from mpcore.shim6.counters import Shim6Counter
 
 UNITS = ("B", "KiB", "MiB", "GiB", "TiB", "PiB")
 
@@ -23,6 +24,15 @@ EVENT_WORDS = {
     "address-announced": "ANNOUNCED",
     "address-removed": "REMOVED",
     "priority-changed": "SF_PRIO",
+    "context-established": "CTX_ESTAB",
+    "context-failed": "CTX_FAILED",
+    "context-removed": "CTX_REMOVED",
+    "path-changed": "CTX_MOVED",
+    "exploration-started": "EXPLORING",
+    "exploration-finished": "EXPLORED",
+    "payload-resumed": "RESUMED",
+    "peer-updated": "PEER_UPDATED",
+    "peer-error": "PEER_ERROR",
 }
 EVENT_WORD_WIDTH = 14
 # Names of `ip mptcp monitor`, in its order; an announced address is one of the peer's.
@@ -38,6 +48,11 @@ EVENT_KEYS = {
     "remote_port": "dport",
     "port": "dport",
     "backup": "backup",
+}
+
+_MEANINGS: dict[str, str] = {
+    **{counter.mib: counter.meaning for counter in Counter},
+    **{counter.mib: counter.meaning for counter in Shim6Counter},
 }
 
 
@@ -131,7 +146,7 @@ def format_counters(counters: Mapping[str, int]) -> str:
 
 
 def _meaning(name: str) -> str:
-    return COUNTERS_BY_MIB[name].meaning if name in COUNTERS_BY_MIB else ""
+    return _MEANINGS.get(name, "")
 
 
 def format_event(event: Mapping[str, Any]) -> str:
@@ -152,7 +167,7 @@ def _event_pair(key: str, value: object) -> str:
         return f"token={format_token(value)}"
     if isinstance(value, bool):
         return f"{name}={value:d}"
-    text = str(value)
+    text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
     return f'{name}="{text}"' if " " in text else f"{name}={text}"
 
 

@@ -1,7 +1,8 @@
 """What both ends of the control socket share: error codes, limits, messages, exceptions.
 
-JSON-RPC 2.0, one object a line. Requests: `show` {what}, `explain` {connection}, `stop`, `subscribe`. After
-`subscribe`, each event comes as a notification `event`; `lost` {count} tells a slow reader what it missed.
+JSON-RPC 2.0, one object a line. Requests: `show` {what}, `explain` {connection}, `stop`, `subscribe`, and
+those of `shim6_handlers`. After `subscribe`, each event comes as a notification `event`; `lost` {count} tells
+a slow reader what it missed.
 """
 
 from collections.abc import Mapping

@@ -63,6 +63,10 @@ class Identities:
         signature = identity.sign(claimed) if needs_signature and identity.sign is not None else None
         self._known[identity.ulid] = (identity, LocalClaim(claimed, identity.parameters, signature))
 
+    def all(self) -> tuple[Identity, ...]:
+        """Return all identities, in the order in which they were set."""
+        return tuple(identity for identity, _ in self._known.values())
+
     def remove(self, ulid: bytes) -> None:
         """Forget an identity."""
         self._known.pop(ulid, None)

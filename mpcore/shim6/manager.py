@@ -94,6 +94,18 @@ class Shim6Manager:
         """Return the contexts as `mpcore show contexts -j` prints them."""
         return [describe(context) for context in self._shared.contexts]
 
+    def identities(self) -> tuple[Identity, ...]:
+        """Return who this host is, by its ULIDs."""
+        return self._shared.identities.all()
+
+    def knows_local_address(self, address: bytes) -> bool:
+        """Tell whether an address is one of this host's, assigned now or not."""
+        return address in self._shared.addresses
+
+    def local_preference(self, address: bytes) -> Preference:
+        """Return what peers are told of an address of this host."""
+        return self._shared.addresses.preference(address)
+
     def find(self, ulid_local: bytes, ulid_peer: bytes, fii: int = 0) -> Context | None:
         """Return a context, to be looked at only."""
         return self._shared.contexts.by_key.get(ContextKey(ulid_local, ulid_peer, fii))

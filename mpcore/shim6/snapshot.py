@@ -1,25 +1,80 @@
-"""A context in words and numbers that are ready for JSON."""
+"""Contexts and identities in words and numbers that are ready for JSON."""
 
 import ipaddress
+from typing import TYPE_CHECKING
 
+from mpcore.errors import WireError
+from mpcore.shim6.cga import sec_of
+from mpcore.shim6.cga_locators import can_sign
+from mpcore.shim6.cga_parameters import multi_prefix_of, parse_parameters
 from mpcore.shim6.context import Context
+from mpcore.shim6.identity import Identity
+from mpcore.wire.shim6 import Preference, PreferenceFlag, VerificationMethod
+
+if TYPE_CHECKING:
+    from mpcore.shim6.manager import Shim6Manager
 
 
 def describe(context: Context) -> dict[str, object]:
-    """Return what there is to know of a context; addresses are text, the tag is this host's own."""
+    """Return what there is to know of a context; addresses are text, the tag is this host's own, in hex."""
     return {
-        "ulid_local": _text(context.key.ulid_local),
-        "ulid_peer": _text(context.key.ulid_peer),
+        "ulid_local": text_of(context.key.ulid_local),
+        "ulid_peer": text_of(context.key.ulid_peer),
         "fii": context.key.fii,
         "state": str(context.state),
-        "locators_local": [_text(address) for address in context.local.addresses],
-        "locators_peer": [_text(address) for address in context.peer.addresses],
-        "current_local": _text(context.pair.local),
-        "current_peer": _text(context.pair.peer),
-        "tag_local": context.tag_local,
+        "locators_local": [text_of(address) for address in context.local.addresses],
+        "locators_peer": [text_of(address) for address in context.peer.addresses],
+        "current_local": text_of(context.pair.local),
+        "current_peer": text_of(context.pair.peer),
+        "tag_local": f"{context.tag_local:012x}",
         "reap_state": str(context.reap.state),
     }
 
 
-def _text(address: bytes) -> str:
+def describe_identity(identity: Identity, manager: "Shim6Manager") -> dict[str, object]:
+    """Return what there is to know of a ULID of this host: its kind, and what peers are told of locators."""
+    return {
+        "ulid": text_of(identity.ulid),
+        "kind": kind_of(identity.parameters),
+        "sec": None if identity.parameters is None else sec_of(identity.ulid),
+        "multihomed": identity.multihomed,
+        "locators": [
+            {
+                "address": text_of(locator.address),
+                "method": _method_name(locator.method),
+                **_describe_preference(manager.local_preference(locator.address)),
+            }
+            for locator in identity.locators
+        ],
+    }
+
+
+def kind_of(parameters: bytes | None) -> str:
+    """Return what an address with this parameter structure is: plain, cga, hba, or hba+cga (RFC 5535 §5)."""
+    if parameters is None:
+        return "plain"
+    try:
+        parsed = parse_parameters(parameters)
+        if multi_prefix_of(parsed) is None:
+            return "cga"
+        return "hba+cga" if can_sign(parsed) else "hba"
+    except WireError:
+        return "unknown"
+
+
+def text_of(address: bytes) -> str:
+    """Return an address of 16 octets as text."""
     return str(ipaddress.IPv6Address(address))
+
+
+def _method_name(method: int) -> str | None:
+    return VerificationMethod(method).name.lower() if method in tuple(VerificationMethod) else None
+
+
+def _describe_preference(preference: Preference) -> dict[str, object]:
+    return {
+        "broken": bool(preference.flags & PreferenceFlag.BROKEN),
+        "transient": bool(preference.flags & PreferenceFlag.TRANSIENT),
+        "priority": preference.priority,
+        "weight": preference.weight,
+    }

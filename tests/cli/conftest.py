@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mpcore.host.control import ControlServer, build_handlers
+from mpcore.host.control_handlers import Handler
 
 DOCUMENT: dict[str, Any] = {
     "connections": [
@@ -78,13 +79,17 @@ DOCUMENT: dict[str, Any] = {
 class FakeDaemon:
     """A thread that serves the control socket; `publish` and `stop` may be called from the test's thread."""
 
-    def __init__(self, path: str, document: Mapping[str, Any]) -> None:
+    def __init__(
+        self, path: str, document: Mapping[str, Any], handlers: Mapping[str, Handler] | None = None
+    ) -> None:
         self.path = path
         self.subscribed = threading.Event()
         self._commands: list[Callable[[], object]] = []
         self._wake, self._woken = socket.socketpair()
         self._selector = selectors.DefaultSelector()
-        self._server = ControlServer(path, build_handlers(lambda: document, lambda: None))
+        self._server = ControlServer(
+            path, {**build_handlers(lambda: document, lambda: None), **(handlers or {})}
+        )
         self._server.register(self._selector)
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._thread = threading.Thread(target=self._serve)
@@ -118,8 +123,10 @@ class FakeDaemon:
 
 
 @contextmanager
-def fake_daemon(path: str, document: Mapping[str, Any]) -> Iterator[FakeDaemon]:
-    daemon = FakeDaemon(path, document)
+def fake_daemon(
+    path: str, document: Mapping[str, Any], handlers: Mapping[str, Handler] | None = None
+) -> Iterator[FakeDaemon]:
+    daemon = FakeDaemon(path, document, handlers)
     try:
         yield daemon
     finally:
