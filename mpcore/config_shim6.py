@@ -1,7 +1,5 @@
 """`[shim6]` of the configuration (RFC 5533, 5534, 5535)."""
 
-import re
-from ipaddress import IPv6Network
 from typing import Annotated, Literal
 
 import msgspec
@@ -27,25 +25,9 @@ class Shim6Config(Section, frozen=True):
     queue_length: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 8192
 
     # CGA parameter files of this host's addresses, or directories of them, as `mpcore hba make` and `mpcore
-    # cga make` write them (RFC 3972, RFC 5535). A key is looked for beside: host.pem for host.hba.
+    # cga make` write them (RFC 3972, RFC 5535). A key is looked for beside: host.pem for host.hba. The
+    # administrator assigns the addresses.
     identities: tuple[str, ...] = ()
-    # What goes into the signed locator list of an identity with a key: the addresses of this host's other
-    # identities, or all global ones. A list tells a peer that its addresses are the same host's.
-    announce: Literal["identities", "all"] = "identities"
-    # Form addresses for the prefixes below and assign them while the daemon runs.
-    form: Literal["none", "hba", "cga"] = "none"
-    # RSA key in PEM that formed addresses are made from; hba does without, cga needs one.
-    form_key: str = ""
-    # Security parameter of formed addresses (RFC 3972 §2); 1 takes a second or so at each start.
-    form_sec: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
-    # Where parameters of formed addresses are kept, so that the next start forms the same ones.
-    form_directory: str = "/var/lib/mpcore/shim6"
-    # Prefixes to form addresses for, as "2001:db8:1::/64%eth0"; without interface: the one that has an
-    # address of that prefix.
-    prefixes: tuple[str, ...] = ()
-    # Take prefixes of 64 bits with the flag A from router advertisements too (RFC 4862 §5.5.3).
-    router_advertisements: bool = False
-
     # Who decides which conversations get a context: a class as "module:Class", called with the keys below.
     heuristic: Place = "mpcore.shim6.heuristic:Heuristic"
     # A conversation gets a context at so many packets both ways together, when it also carries this many
@@ -110,10 +92,6 @@ class Shim6Config(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.initial_probe_timeout_s > self.max_probe_timeout_s:
             raise ValueError("initial_probe_timeout_s is above max_probe_timeout_s")
-        if self.form == "cga" and not self.form_key:
-            raise ValueError('form = "cga" needs form_key, the RSA key that addresses are made from')
-        for text in self.prefixes:
-            parse_interface_prefix(text)
 
     @property
     def send_timeout_ns(self) -> int:
@@ -124,19 +102,3 @@ class Shim6Config(Section, frozen=True):
     def state_interval_ns(self) -> int:
         """Nanoseconds of `state_interval_s`."""
         return round(self.state_interval_s * SECOND_NS)
-
-
-def parse_interface_prefix(text: str) -> tuple[IPv6Network, str]:
-    """Return the prefix and the interface, "" for none, that an entry of `prefixes` names.
-
-    Raises:
-        ValueError: it is no prefix of 64 bits
-    """
-    match = re.fullmatch(r"(?P<prefix>[^%]+)(?:%(?P<interface>[^%/\s]{1,15}))?", text)
-    try:
-        prefix = IPv6Network(match["prefix"] if match is not None else "")
-        if prefix.prefixlen != 64:
-            raise ValueError("it has not 64 bits")
-    except ValueError as error:
-        raise ValueError(f'prefixes: expected "2001:db8:1::/64%eth0" or so, not {text!r} ({error})') from None
-    return prefix, match["interface"] or "" if match is not None else ""

@@ -1,11 +1,8 @@
 """`[shim6]` of the configuration: what it means to the control core, and what is refused."""
 
-from ipaddress import IPv6Network
-
 import pytest
 
 from mpcore.config import ExcludeRule, Shim6Config, load_config
-from mpcore.config_shim6 import parse_interface_prefix
 from mpcore.errors import ConfigError
 from mpcore.shim6.configured import heuristic_of, policy_of, settings_of
 from mpcore.shim6.heuristic import FlowKey, Heuristic
@@ -101,12 +98,6 @@ def test_a_place_without_such_a_class_is_refused(place: str, problem: str) -> No
         ("enabled=3", "shim6.enabled: Expected `bool`, got `int`"),
         ("send_timeout_s=0.5", "shim6.send_timeout_s: Expected `float` >= 1"),
         ("probe_burst=0", "shim6.probe_burst: Expected `int` >= 1"),
-        ("form=all", "shim6.form: Invalid enum value 'all'; expected one of none, hba, cga"),
-        ("form=cga", 'shim6: form = "cga" needs form_key'),
-        ("form_sec=2", "shim6.form_sec: Expected `int` <= 1"),
-        ('prefixes=["2001:db8::/48"]', "shim6: prefixes: expected"),
-        ('prefixes=["2001:db8::/64%"]', "shim6: prefixes: expected"),
-        ('prefixes=["10.0.0.0/8"]', "shim6: prefixes: expected"),
         ("policy=PairPolicy", "shim6.policy: Expected `str` matching regex"),
         ('applications={ssh="maybe"}', "shim6.applications: Invalid enum value 'maybe'"),
         ("exclude=[1.5]", "shim6.exclude: Expected a string"),
@@ -118,8 +109,3 @@ def test_an_illegal_value_is_refused_with_its_key(override: str, expected: str) 
     with pytest.raises(ConfigError) as caught:
         configured(override)
     assert str(caught.value).startswith(f"--set shim6.{override}: {expected}")
-
-
-@pytest.mark.parametrize(("text", "interface"), [("2001:db8:1::/64", ""), ("2001:db8:1::/64%eth0", "eth0")])
-def test_a_prefix_may_name_its_interface(text: str, interface: str) -> None:
-    assert parse_interface_prefix(text) == (IPv6Network("2001:db8:1::/64"), interface)
