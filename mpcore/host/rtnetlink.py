@@ -73,14 +73,13 @@ def parse_messages(data: bytes) -> Iterator[Message]:
 class RouteSocket:
     """An rtnetlink socket in this process's network namespace. Raises HostError.
 
-    `groups` is the mask of the RTMGRP_ events that `events` returns.
+    `groups` is the mask of the RTMGRP_ events that `events` returns. With another `protocol` of netlink(7)
+    the messages are that one's.
     """
 
-    def __init__(self, groups: int = 0) -> None:
+    def __init__(self, groups: int = 0, protocol: int = socket.NETLINK_ROUTE) -> None:
         try:
-            self._socket = socket.socket(
-                socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE
-            )
+            self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, protocol)
             self._socket.bind((0, groups))
         except OSError as error:
             raise HostError(f"no rtnetlink socket: {error}; allow AF_NETLINK to this process") from error
@@ -119,7 +118,11 @@ class RouteSocket:
     def dump(self, kind: int, family: int) -> list[Message]:
         """Return every object of a kind. Raises OSError."""
         # the largest of the fixed headers is that of links; the kernel takes the family from its first byte
-        self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, struct.pack("=B15x", family))
+        return self.dump_by(kind, struct.pack("=B15x", family))
+
+    def dump_by(self, kind: int, body: bytes) -> list[Message]:
+        """Return every object that a request's body describes. Raises OSError."""
+        self._send(kind, NLM_F_REQUEST | NLM_F_DUMP, body)
         return list(self._answers())
 
     def events(self) -> list[Message]:

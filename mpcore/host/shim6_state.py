@@ -1,8 +1,8 @@
 """The file that established contexts are kept in, so that a restarted daemon goes on with them.
 
 A journal: a head with version and boot, then frames of length, CRC-32 and MessagePack, each a context's
-number with its record, or with nil when it is gone. Changes are appended, so a daemon that is killed loses at most
-the last of them; when half of the journal is history it is written anew, beside, and moved into place.
+number with its record, or with nil when it is gone. Changes are appended, so a daemon that is killed loses at
+most the last of them; when half of the journal is history it is written anew, beside, and moved into place.
 Without a sync to the disk: a context does not outlive the boot, for no socket does.
 """
 
