@@ -1,28 +1,27 @@
 """`mpcore cga`: addresses that a key signs for (RFC 3972)."""
 
-import json
 from pathlib import Path
 from random import SystemRandom
-from typing import Any
 
 import click
 
 from mpcore.cli.cga_files import (
-    FILE,
-    NEW_FILE,
-    address_argument,
+    key_option,
     key_words,
     make_options,
     prefix_argument,
+    print_document,
+    print_made,
     public_key,
     read_parameters,
+    report_verdict,
     require_free,
     searching,
+    show_arguments,
     text_of,
+    verify_arguments,
     write_file,
 )
-from mpcore.cli.main import ExitCode
-from mpcore.cli.options import json_option
 
 
 @click.group("cga")
@@ -46,11 +45,8 @@ def cga_command() -> None:
     required=True,
     help="Subnet prefix, as 2001:db8:1::/64.",
 )
-@click.option(
-    "-k", "--key", metavar="FILE", type=NEW_FILE, required=True, help="RSA key in PEM, without a password."
-)
+@key_option(required=True)
 @make_options
-@json_option
 def make(
     prefix: bytes,
     key: Path,
@@ -72,43 +68,20 @@ def make(
         made = make_cga(prefix, der, sec, SystemRandom(), is_taken=taken.__contains__, find=find)
     write_file(output, emit_parameters(made.parameters))
     address = text_of(made.address)
-    document = {"address": address, "sec": sec, "collisions": made.parameters.collisions, "file": str(output)}
-    click.echo(json.dumps(document, indent=2) if as_json else address)
+    print_made({"address": address}, [address], sec, made.parameters.collisions, output, as_json)
 
 
 @cga_command.command("verify")
-@click.argument("address", type=address_argument)
-@click.argument("file", type=FILE)
-@json_option
+@verify_arguments
 def verify(address: bytes, file: Path, as_json: bool) -> int:
     """Check that ADDRESS is made from the parameter structure in FILE; ends with 1 when it is not."""
-    from mpcore.shim6.cga import sec_of, verify_cga
-    from mpcore.shim6.cga_errors import VerificationError
+    from mpcore.shim6.cga import verify_cga
 
-    reason = None
-    try:
-        verify_cga(address, read_parameters(file))
-    except VerificationError as error:
-        reason = str(error)
-    return report_verdict(address, sec_of(address), reason, as_json)
-
-
-def report_verdict(address: bytes, sec: int, reason: str | None, as_json: bool) -> int:
-    """Print whether an address is verified and return the exit code; `reason` is None where it is."""
-    valid = reason is None
-    if as_json:
-        document = {"address": text_of(address), "valid": valid, "sec": sec, "reason": reason}
-        click.echo(json.dumps(document, indent=2))
-    elif valid:
-        click.echo(f"{text_of(address)} is verified, Sec {sec}")
-    else:
-        click.echo(f"{text_of(address)} is refused: {reason}", err=True)
-    return ExitCode.DONE if valid else ExitCode.FAILED
+    return report_verdict(address, verify_cga, file, as_json)
 
 
 @cga_command.command("show")
-@click.argument("file", type=FILE)
-@json_option
+@show_arguments
 def show(file: Path, as_json: bool) -> None:
     """Print what the parameter structure in FILE says, and the address of the largest Sec that it allows."""
     from mpcore.shim6.cga import address_of, hash1, hash2, sec_supported
@@ -131,15 +104,3 @@ def show(file: Path, as_json: bool) -> None:
         "hash2": hash2(parameters).hex(),
     }
     print_document(document, as_json)
-
-
-def print_document(document: dict[str, Any], as_json: bool) -> None:
-    """Print a flat document as JSON, or for people: a line a value, and lists with a line an entry."""
-    if as_json:
-        click.echo(json.dumps(document, indent=2))
-        return
-    for name, value in document.items():
-        if not isinstance(value, list):
-            click.echo(f"{name}: {value}")
-        elif value:
-            click.echo("\n".join([f"{name}:", *(f"  {entry}" for entry in value)]))

@@ -1,5 +1,6 @@
 """What `mpcore cga` and `mpcore hba` share: arguments, files, and the search with its progress."""
 
+import json
 import multiprocessing
 import os
 import signal
@@ -17,6 +18,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from mpcore.cli.main import ExitCode
+from mpcore.cli.options import json_option
 from mpcore.errors import MpcoreError, WireError
 
 if TYPE_CHECKING:
@@ -60,6 +63,7 @@ NEW_FILE = click.Path(dir_okay=False, path_type=Path)
 def make_options(function: F) -> F:
     """Add the options of both `make` commands but `--prefix` and `--key`."""
     options: list[Callable[[F], F]] = [
+        json_option,
         click.option("-f", "--force", is_flag=True, help="Overwrite FILE of --output."),
         click.option(
             "--taken",
@@ -102,6 +106,73 @@ def make_options(function: F) -> F:
     for option in options:
         function = option(function)
     return function
+
+
+def verify_arguments(function: F) -> F:
+    """Add what both `verify` commands take: ADDRESS, FILE and `--json`."""
+    function = json_option(function)
+    function = click.argument("file", type=FILE)(function)
+    return click.argument("address", type=address_argument)(function)
+
+
+def show_arguments(function: F) -> F:
+    """Add what both `show` commands take: FILE and `--json`."""
+    return click.argument("file", type=FILE)(json_option(function))
+
+
+def key_option(*, required: bool, purpose: str = "") -> Callable[[F], F]:
+    """Return the option `--key` of a `make` command."""
+    return click.option(
+        "-k",
+        "--key",
+        metavar="FILE",
+        type=NEW_FILE,
+        required=required,
+        help=f"RSA key in PEM, without a password{purpose}.",
+    )
+
+
+def print_made(
+    named: dict[str, Any], lines: Iterable[str], sec: int, collisions: int, output: Path, as_json: bool
+) -> None:
+    """Print what a `make` command made: `named` with its circumstances as JSON, or `lines`."""
+    document = {**named, "sec": sec, "collisions": collisions, "file": str(output)}
+    click.echo(json.dumps(document, indent=2) if as_json else "\n".join(lines))
+
+
+def report_verdict(
+    address: bytes, verify: Callable[[bytes, "CgaParameters"], None], file: Path, as_json: bool
+) -> int:
+    """Print whether an address is made from the structure in a file and return the exit code."""
+    from mpcore.shim6.cga import sec_of
+    from mpcore.shim6.cga_errors import VerificationError
+
+    sec, reason = sec_of(address), None
+    try:
+        verify(address, read_parameters(file))
+    except VerificationError as error:
+        reason = str(error)
+    valid = reason is None
+    if as_json:
+        document = {"address": text_of(address), "valid": valid, "sec": sec, "reason": reason}
+        click.echo(json.dumps(document, indent=2))
+    elif valid:
+        click.echo(f"{text_of(address)} is verified, Sec {sec}")
+    else:
+        click.echo(f"{text_of(address)} is refused: {reason}", err=True)
+    return ExitCode.DONE if valid else ExitCode.FAILED
+
+
+def print_document(document: dict[str, Any], as_json: bool) -> None:
+    """Print a flat document as JSON, or for people: a line a value, and lists with a line an entry."""
+    if as_json:
+        click.echo(json.dumps(document, indent=2))
+        return
+    for name, value in document.items():
+        if not isinstance(value, list):
+            click.echo(f"{name}: {value}")
+        elif value:
+            click.echo("\n".join([f"{name}:", *(f"  {entry}" for entry in value)]))
 
 
 def public_key(path: Path, new_bits: int | None) -> bytes:

@@ -1,27 +1,27 @@
 """`mpcore hba`: sets of addresses that vouch for each other (RFC 5535)."""
 
-import json
 from pathlib import Path
 from random import SystemRandom
 
 import click
 
-from mpcore.cli.cga import print_document, report_verdict
 from mpcore.cli.cga_files import (
-    FILE,
-    NEW_FILE,
-    address_argument,
+    key_option,
     key_words,
     make_options,
     prefix_argument,
+    print_document,
+    print_made,
     public_key,
     read_parameters,
+    report_verdict,
     require_free,
     searching,
+    show_arguments,
     text_of,
+    verify_arguments,
     write_file,
 )
-from mpcore.cli.options import json_option
 
 
 @click.group("hba")
@@ -47,15 +47,8 @@ def hba_command() -> None:
     multiple=True,
     help="A prefix of the set, as 2001:db8:1::/64; repeat it for each. No other can be added later.",
 )
-@click.option(
-    "-k",
-    "--key",
-    metavar="FILE",
-    type=NEW_FILE,
-    help="RSA key in PEM, without a password, for addresses that are CGAs too.",
-)
+@key_option(required=False, purpose=", for addresses that are CGAs too")
 @make_options
-@json_option
 def make(
     prefixes: tuple[bytes, ...],
     key: Path | None,
@@ -85,36 +78,20 @@ def make(
         )
     write_file(output, emit_parameters(made.parameters))
     addresses = [text_of(address) for address in made.addresses]
-    document = {
-        "addresses": addresses,
-        "sec": sec,
-        "collisions": made.parameters.collisions,
-        "file": str(output),
-    }
-    click.echo(json.dumps(document, indent=2) if as_json else "\n".join(addresses))
+    print_made({"addresses": addresses}, addresses, sec, made.parameters.collisions, output, as_json)
 
 
 @hba_command.command("verify")
-@click.argument("address", type=address_argument)
-@click.argument("file", type=FILE)
-@json_option
+@verify_arguments
 def verify(address: bytes, file: Path, as_json: bool) -> int:
     """Check that ADDRESS is in the set that FILE describes; ends with 1 when it is not."""
-    from mpcore.shim6.cga import sec_of
-    from mpcore.shim6.cga_errors import VerificationError
     from mpcore.shim6.hba import verify_hba
 
-    reason = None
-    try:
-        verify_hba(address, read_parameters(file))
-    except VerificationError as error:
-        reason = str(error)
-    return report_verdict(address, sec_of(address), reason, as_json)
+    return report_verdict(address, verify_hba, file, as_json)
 
 
 @hba_command.command("show")
-@click.argument("file", type=FILE)
-@json_option
+@show_arguments
 def show(file: Path, as_json: bool) -> None:
     """Print the set that FILE describes, with the addresses of the largest Sec that it allows."""
     from mpcore.shim6.cga import sec_supported
