@@ -7,11 +7,26 @@ from mpcore.host.control_protocol import INVALID_PARAMS, NOT_FOUND, REFUSED, Con
 
 SECTIONS = ("connections", "contexts", "paths", "counters")
 
+# Of `mpcore shim6`; what answers them is in `shim6_handlers`.
+SHIM6_METHODS = (
+    "shim6_show",
+    "shim6_remove",
+    "shim6_explore",
+    "shim6_establish",
+    "shim6_set",
+    "shim6_prefer",
+    "shim6_identities",
+    "shim6_log",
+)
+
 Handler = Callable[[Mapping[str, Any]], object]
 
 
 def build_handlers(snapshot: Callable[[], Mapping[str, Any]], stop: Callable[[], None]) -> dict[str, Handler]:
-    """Return the handlers of a daemon whose state is the document `snapshot()`; `stop` asks it to end."""
+    """Return the handlers of a daemon whose state is the document `snapshot()`; `stop` asks it to end.
+
+    Those of Shim6 are refused, until others are laid over them.
+    """
 
     def show(params: Mapping[str, Any]) -> object:
         what = params.get("what")
@@ -29,7 +44,10 @@ def build_handlers(snapshot: Callable[[], Mapping[str, Any]], stop: Callable[[],
         stop()
         return {"stopping": True}
 
-    return {"show": show, "explain": explain, "stop": end}
+    def refuse(params: Mapping[str, Any]) -> object:
+        raise ControlError(REFUSED, "Shim6 is off: set shim6.enabled to true and start the daemon again")
+
+    return {"show": show, "explain": explain, "stop": end, **dict.fromkeys(SHIM6_METHODS, refuse)}
 
 
 def find_connection(connections: Sequence[dict[str, Any]], text: str) -> dict[str, Any]:

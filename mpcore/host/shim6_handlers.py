@@ -25,17 +25,6 @@ from mpcore.wire.shim6 import Preference, PreferenceFlag
 Octet = Annotated[int, msgspec.Meta(ge=0, le=255)]
 T = TypeVar("T")
 
-METHODS = (
-    "shim6_show",
-    "shim6_remove",
-    "shim6_explore",
-    "shim6_establish",
-    "shim6_set",
-    "shim6_prefer",
-    "shim6_identities",
-    "shim6_log",
-)
-
 
 class _Params(msgspec.Struct, forbid_unknown_fields=True):
     """Parameters of a request: another key is an error."""
@@ -202,15 +191,6 @@ class Shim6Handlers:
     def _finish(self) -> None:
         self._endpoint.settle(self._clock())
         self._work()
-
-
-def handlers_while_off() -> dict[str, Handler]:
-    """Return handlers that say why there is nothing to command."""
-
-    def refuse(params: Mapping[str, Any]) -> object:
-        raise ControlError(REFUSED, "Shim6 is off: set shim6.enabled to true and start the daemon again")
-
-    return dict.fromkeys(METHODS, refuse)
 
 
 def _names_of(context: Context) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ import msgspec
 import pytest
 
 from mpcore.cli.main import run
-from mpcore.host.shim6_handlers import METHODS, Shim6Handlers, handlers_while_off
+from mpcore.host.control_handlers import SHIM6_METHODS
+from mpcore.host.shim6_handlers import Shim6Handlers
 from mpcore.host.shim6_log import Shim6Log
 from mpcore.shim6.events import ExplorationFinished, ExplorationStarted, PayloadResumed
 from mpcore.shim6.records import ContextRecord, record_of
@@ -85,7 +86,7 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_every_method_has_a_handler(daemon: Daemon) -> None:
-    assert set(Shim6Handlers(daemon.endpoint, daemon.log, lambda: 0).handlers()) == set(METHODS)
+    assert set(Shim6Handlers(daemon.endpoint, daemon.log, lambda: 0).handlers()) == set(SHIM6_METHODS)
 
 
 def test_list_has_a_line_for_each_context(daemon: Daemon, capsys: Capture) -> None:
@@ -230,7 +231,7 @@ def test_the_log_is_bounded() -> None:
 
 def test_while_shim6_is_off_that_is_said(tmp_path: Path, capsys: Capture) -> None:
     path = str(tmp_path / "control.sock")
-    with fake_daemon(path, {}, handlers_while_off()):
+    with fake_daemon(path, {}):
         assert run(["shim6", "rm", "--all", "--control", path]) == 1
         assert run(["shim6", "list", "--control", path]) == 0
     out, err = capsys.readouterr()
