@@ -114,7 +114,8 @@ Action = OpenSubflow | AdvertiseAddress | WithdrawAddress | CloseSubflow | SetPr
 class OpenConnection:
     """A connection whose MP_CAPABLE handshake succeeded; what the engine needs for its first subflow.
 
-    `window` is the peer's, unscaled, from its SYN. `wscale_*` are -1 when scaling is not in use.
+    `window` is the peer's, unscaled, from its SYN. `wscale_*` are -1 when scaling is not in use. `ecn`: both
+    ends agreed on it; `ecn_wanted`: this host asked for it or would have agreed (RFC 3168 §6.1.1).
     """
 
     role: Role
@@ -138,6 +139,8 @@ class OpenConnection:
     window: int
     checksum: bool
     peer_no_join: bool
+    ecn: bool = False
+    ecn_wanted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +174,7 @@ class SubflowReady:
     ts_remote: int
     window: int
     hmac: bytes | None
+    ecn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

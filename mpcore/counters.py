@@ -152,6 +152,12 @@ class Counter(IntEnum):
     SHIM6_UNSENDABLE = "Shim6ExtUnsendable", "dropped: packets of the host that the header does not fit into"
     SHIM6_LIMIT_PUNT = "Shim6ExtLimitPunt", "dropped: more packets to decide on in a second than allowed"
     SHIM6_LIMIT_TALK = "Shim6ExtLimitTalk", "packets not counted: too many conversations at once"
+    CE_RX = "MpcoreExtCeRx", "packets of subflows that a congested router had marked (CE)"
+    ECN_REDUCED = "MpcoreExtEcnReduced", "windows reduced because the peer told of a mark"
+    ICMP_RX = "MpcoreExtIcmpRx", "ICMP errors about packets of subflows"
+    ICMP_IGNORED = "MpcoreExtIcmpIgnored", "of these, ignored: about nothing in flight, or no reason to act"
+    MTU_REDUCED = "MpcoreExtMtuReduced", "segment sizes lowered because a path takes no larger packets"
+    PACED = "MpcoreExtPaced", "times that a subflow with room waited for its pace"
 
 
 COUNTER_COUNT = len(Counter)

@@ -101,6 +101,7 @@ def _subflow(seen: Mapping[str, Any]) -> dict[str, Any]:
         "state": seen["state"],
         "backup": seen["backup"],
         "suspect": seen["suspect"],
+        "ecn": seen["ecn"],
         "srtt_us": seen["srtt_ns"] // 1000,
         "cwnd_bytes": seen["cwnd"],
         "inflight_bytes": seen["inflight"],

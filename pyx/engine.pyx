@@ -102,7 +102,7 @@ from mpcore.store.table cimport (
     table_remove,
 )
 from mpcore.store.timers cimport heap_clear, heap_init, heap_next, heap_pop, heap_set
-from mpcore.wire.ip cimport IP_FRAGMENT, IP_OK, PROTOCOL_TCP, ip_parse, ip_t
+from mpcore.wire.ip cimport ECN_CE, ECN_MASK, IP_FRAGMENT, IP_OK, PROTOCOL_TCP, ip_parse, ip_t
 from mpcore.wire.tcp cimport TCP_ACK, TCP_OK, TCP_RST, TCP_SYN, tcp_checksum_ok, tcp_parse, tcp_t
 
 
@@ -252,7 +252,7 @@ cdef class Engine:
             emit_refusal(self.plane, conn, tcp)
         if subflow == NULL or conn.gone:
             return
-        if subflow_input(self.plane, conn, subflow, tcp) == INPUT_FALL_BACK:
+        if subflow_input(self.plane, conn, subflow, tcp, (ip.tos & ECN_MASK) == ECN_CE) == INPUT_FALL_BACK:
             packet.verdict = VERDICT_LEAVE
 
     cdef void decide(self, packet_t *packet) noexcept nogil:

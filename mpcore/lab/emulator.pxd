@@ -16,6 +16,7 @@ cdef struct pipe_t:
     uint64_t loss
     uint64_t reorder
     uint64_t duplicate
+    uint64_t mark
     uint64_t random            # state of the generator
     int64_t free_ns            # when the line has sent all that it was given
     int64_t last_ns            # departure of the latest packet that keeps its place
@@ -25,6 +26,7 @@ cdef struct pipe_t:
     uint64_t overflowed        # the queue was full
     uint64_t reordered
     uint64_t duplicated
+    uint64_t marked
     uint64_t refused           # by the descriptor that it was written to: the interface is down, or full
     uint64_t no_room           # all slots were taken
 

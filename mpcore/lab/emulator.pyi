@@ -16,6 +16,7 @@ class Emulator:
         loss: float,
         reorder: float,
         duplicate: float,
+        mark: float,
         seed: int,
     ) -> None: ...
     def run(self, control: int) -> bool: ...

@@ -58,7 +58,8 @@ class Link:
     def create(self, *, netem: bool = False) -> None:
         """Make both interfaces inside their namespaces, give them addresses, bring them up and shape them."""
         name = self.interface
-        if self.settings.is_emulated and not netem:
+        # netem marks only what it would lose
+        if self.settings.is_emulated and (self.settings.mark or not netem):
             self.emulation = Emulation(self.a, self.b, name)
             for host in (self.a, self.b):
                 host.ip("link", "set", name, "txqueuelen", str(TUN_PACKETS))

@@ -18,6 +18,7 @@ class LinkSettings:
         loss: share of packets lost by chance, 0 to 1
         reorder: share of packets that skip the delay, and so overtake those before them
         duplicate: share of packets that arrive twice
+        mark: share of the packets whose senders take marks (ECN) that arrive marked
         queue_ms: how long a packet may wait for the line before it is refused; None for one round trip, and
             at least ten milliseconds
         seed: of the chances; the same packets in the same order meet the same fate
@@ -32,13 +33,14 @@ class LinkSettings:
     loss: float = 0.0
     reorder: float = 0.0
     duplicate: float = 0.0
+    mark: float = 0.0
     queue_ms: float | None = None
     seed: int = 1
 
     def __post_init__(self) -> None:
         if self.rate_mbit is not None and self.rate_mbit <= 0:
             raise LabError("a link's rate_mbit must be above 0, or None for unlimited")
-        for name in ("loss", "reorder", "duplicate"):
+        for name in ("loss", "reorder", "duplicate", "mark"):
             if not 0 <= getattr(self, name) <= 1:
                 raise LabError(f"a link's {name} is a share between 0 and 1")
         if not 0 <= self.jitter_ms <= self.delay_ms:
@@ -49,7 +51,7 @@ class LinkSettings:
     @property
     def is_emulated(self) -> bool:
         """Whether it takes more than a rate: packets are to be late, lost, doubled or out of order."""
-        return any((self.delay_ms, self.loss, self.duplicate)) or self.queue_ms is not None
+        return any((self.delay_ms, self.loss, self.duplicate, self.mark)) or self.queue_ms is not None
 
     @property
     def queue_limit_ms(self) -> float:

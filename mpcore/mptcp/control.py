@@ -105,6 +105,7 @@ class ConnectionControl:
             room=self._room,
             local_id=self.book.local_id,
             backup_addresses=frozenset(each.address for each in self.book.local_addresses if each.backup),
+            ecn=self._connection.ecn_wanted,
         )
 
     # What happened

@@ -14,9 +14,10 @@ and it sends MP_CAPABLE(20) itself. As server:
     network ACK with MP_CAPABLE(20, 22, 24)                OpenConnection, DROP and `reprocess`: the engine's
 
 Everything else ends in LEAVE with a FallbackReason: the kernel carries the connection alone. The smaller MSS
-leaves room for the DSS option in segments cut at the host's size. ECN is taken out of SYNs, because marks on
-a subflow could not reach the host's TCP. A handshake is kept until it ends, until HALF_OPEN_TIMEOUT_NS after
-its last packet, or until newer ones need its place.
+leaves room for the DSS option in segments cut at the host's size. ECN is agreed on by the two hosts' own
+flags (RFC 3168 §6.1.1): the engine obeys marks, and a connection that falls back goes on with what both TCPs
+agreed on. A handshake is kept until it ends, until HALF_OPEN_TIMEOUT_NS after its last packet, or until newer
+ones need its place.
 """
 
 from collections import OrderedDict
@@ -389,6 +390,8 @@ class Negotiator:
             window=remote.window,
             checksum=bool(self._answer_flags(half) & CapableFlag.CHECKSUM),
             peer_no_join=bool(half.peer_flags & CapableFlag.NO_JOIN),
+            ecn=local.ecn and remote.ecn,
+            ecn_wanted=local.ecn,
         )
 
 

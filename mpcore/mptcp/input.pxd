@@ -9,4 +9,6 @@ cdef enum:
     INPUT_FALL_BACK = 1        # plain TCP from this segment on: let it through untouched
 
 
-cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp) noexcept nogil
+# `marked`: a router said by the IP header that it is congested (CE).
+cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp,
+                       int marked) noexcept nogil

@@ -51,6 +51,7 @@ class JoinContext:
         room: subflows that limits still allow, those being joined not counted
         local_id: gives the address id of a local address, None for one that takes no part
         backup_addresses: local addresses whose subflows this host wants as backup
+        ecn: this host wants ECN
     """
 
     token: int
@@ -61,6 +62,7 @@ class JoinContext:
     room: int
     local_id: Callable[[bytes], int | None]
     backup_addresses: frozenset[bytes] = frozenset()
+    ecn: bool = False
 
 
 class Joins:
@@ -323,6 +325,7 @@ class Joins:
             wscale=context.wscale,
             local_id=local_id,
             backup=backup,
+            ecn=context.ecn,
         )
         self._joins[key] = join
         self._by_token.setdefault(context.token, set()).add(key)

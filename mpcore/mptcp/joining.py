@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mpcore.actions import OpenSubflow, SubflowReady, Transmit
 from mpcore.mptcp import keys
 from mpcore.mptcp.flow import FlowKey
-from mpcore.mptcp.syn import ACK, SYN, SynParameters, agreed_scales, next_seq
+from mpcore.mptcp.syn import ACK, CWR, ECE, SYN, SynParameters, agreed_scales, next_seq
 from mpcore.wire.values import (
     MaxSegmentSize,
     MpJoinSyn,
@@ -27,7 +27,10 @@ MILLISECOND_NS = 1_000_000
 
 @dataclass(slots=True, kw_only=True)
 class Joining:
-    """The state of a join; `action` is what this host asked for, None where the peer began."""
+    """The state of a join.
+
+    `action` is what this host asked for, None where the peer began; `ecn`: this host wants ECN on it.
+    """
 
     key: FlowKey
     token: int
@@ -41,6 +44,7 @@ class Joining:
     wscale: int
     local_id: int
     backup: bool
+    ecn: bool = False
     action: OpenSubflow | None = None
     token_remote: int = 0
     remote: SynParameters | None = None
@@ -51,10 +55,11 @@ class Joining:
     retransmissions: int = 0
 
     def syn(self, now_ns: int) -> Transmit:
-        """Return the initiator's SYN."""
+        """Return the initiator's SYN; one that is repeated does not ask for ECN again (RFC 3168 §6.1.1.1)."""
+        flags = SYN | ECE | CWR if self.ecn and not self.retransmissions else SYN
         option = MpJoinSyn(self.token_remote, self.nonce, self.local_id, self.backup)
         common = (MaxSegmentSize(self.mss), SackPermitted(), self._stamp(now_ns))
-        return self._emit(SYN, 0, [*common, *self._scale(), option])
+        return self._emit(flags, 0, [*common, *self._scale(), option])
 
     def syn_ack(self, now_ns: int) -> Transmit:
         """Return the responder's SYN/ACK: of TCP's options, those that the SYN offered."""
@@ -68,7 +73,8 @@ class Joining:
         if remote.wscale >= 0:
             options.extend(self._scale())
         option = MpJoinSynAck(hmac, self.nonce, self.local_id, self.backup)
-        return self._emit(SYN | ACK, next_seq(remote.isn), [*options, option])
+        flags = SYN | ACK | (ECE if self.ecn and remote.ecn else 0)
+        return self._emit(flags, next_seq(remote.isn), [*options, option])
 
     def repeats(self, segment: Segment, option: MpJoinSyn) -> bool:
         """Tell whether a SYN is the one already answered."""
@@ -117,6 +123,7 @@ class Joining:
             ts_remote=self.ts_recent or remote.ts_value,
             window=remote.window,
             hmac=hmac,
+            ecn=self.ecn and remote.ecn,
         )
 
     def _heard(self) -> SynParameters:

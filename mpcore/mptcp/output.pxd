@@ -12,8 +12,9 @@ cdef enum:
     EMIT_GONE = -2         # the bytes are no longer held
 
 
-# A data segment or FIN of the subflow; its record says what.
-cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil
+# A data segment or FIN of the subflow; its record says what. `again`: it was sent before.
+cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment,
+                      int again) noexcept nogil
 # The `size` bytes from data offset `offset`, as one super-packet from subflow offset `seq` on, in the host's
 # waiting packet `carrier`; one mapping covers them, whose checksum is returned in *checksum.
 cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq, uint64_t offset,

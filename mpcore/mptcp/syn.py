@@ -24,6 +24,7 @@ from mpcore.wire.values import (
 )
 
 FIN, SYN, RST, ACK = TcpFlag.FIN.value, TcpFlag.SYN.value, TcpFlag.RST.value, TcpFlag.ACK.value
+ECE, CWR = TcpFlag.ECE.value, TcpFlag.CWR.value
 
 WSCALE_MAX = 14  # RFC 7323 §2.3
 DEFAULT_MSS = {4: 536, 6: 1220}  # RFC 9293 §3.7.1
@@ -36,7 +37,10 @@ _FAST_OPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413 §4.1.1
 
 @dataclass(frozen=True, slots=True)
 class SynParameters:
-    """What one side's SYN or SYN/ACK says about itself; `wscale` is -1 when it was not offered."""
+    """What one side's SYN or SYN/ACK says about itself.
+
+    `wscale` is -1 when it was not offered; `ecn` tells that a SYN asks for ECN, or a SYN/ACK agrees to it.
+    """
 
     isn: int
     window: int
@@ -45,6 +49,7 @@ class SynParameters:
     sack: bool
     timestamps: bool
     ts_value: int
+    ecn: bool = False
 
 
 def syn_parameters(segment: Segment) -> SynParameters:
@@ -60,6 +65,7 @@ def syn_parameters(segment: Segment) -> SynParameters:
         sack=segment.find(SackPermitted) is not None,
         timestamps=stamp is not None,
         ts_value=stamp.value if stamp else 0,
+        ecn=_sets_up_ecn(segment.flags),
     )
 
 
@@ -94,28 +100,23 @@ def is_authenticated(segment: Segment) -> bool:
 
 
 def with_option(segment: Segment, option: MptcpOption) -> bytes | None:
-    """Return the packet with one more option and no ECN, or None when the option has no room."""
+    """Return the packet with one more option, or None when the option has no room."""
     options = (*segment.options, option)
     try:
         emit_options(options)
     except WireError:
         return None
-    return emit_segment(replace(without_ecn(segment), options=options))
+    return emit_segment(replace(segment, options=options))
 
 
 def towards_host(segment: Segment, mss_reserve: int) -> bytes:
-    """Return the packet as the host's TCP shall see it: no MPTCP, no ECN, and room left in each segment."""
+    """Return the packet as the host's TCP shall see it: no MPTCP, and room left in each segment."""
     options = tuple(
         _less(option, mss_reserve) if isinstance(option, MaxSegmentSize) else option
         for option in segment.options
         if not isinstance(option, _MPTCP_TYPES)
     )
-    return emit_segment(replace(without_ecn(segment), options=options))
-
-
-def without_ecn(segment: Segment) -> Segment:
-    """Return the segment with ECE and CWR cleared: a subflow's ECN marks cannot reach the host's TCP."""
-    return replace(segment, flags=segment.flags & ~(TcpFlag.ECE | TcpFlag.CWR))
+    return emit_segment(replace(segment, options=options))
 
 
 def is_loopback(address: bytes) -> bool:
@@ -144,6 +145,11 @@ def reset_for(segment: Segment, reason: int) -> bytes:
             options=(MpTcpRst(reason),),
         )
     )
+
+
+def _sets_up_ecn(flags: int) -> bool:
+    """Tell whether a SYN has both flags, or a SYN/ACK has ECE alone (RFC 3168 §6.1.1)."""
+    return flags & (ECE | CWR) == (ECE if flags & ACK else ECE | CWR)
 
 
 def _unknown(segment: Segment) -> Iterator[UnknownOption]:

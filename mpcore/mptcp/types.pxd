@@ -141,6 +141,10 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t join_tries
     uint8_t close_reason
     uint8_t leaving            # to be ended by a FIN: nothing new is sent on it
+    uint8_t ecn                # ECN was agreed on (RFC 3168 §6.1.1)
+    uint8_t ecn_echo           # a mark came, and no CWR since: ACKs carry ECE
+    uint8_t ecn_cwr            # the window was reduced: the next new data carries CWR
+    uint64_t ecn_point         # the window was reduced for what was sent up to here
     # sender (RFC 9293 §3.8, 6675, 8985, 6298)
     uint64_t snd_una
     uint64_t snd_nxt

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from mpcore.sim.clock import Clock
 from mpcore.sim.middlebox import Middlebox, Side
+from mpcore.sim.packets import with_ce
 from mpcore.sim.rng import Random
 from mpcore.sim.trace import Trace
 
@@ -28,6 +29,7 @@ class LinkSettings:
     reorder_ns: int = 1_000_000
     duplicate: float = 0.0
     queue_bytes: int | None = None  # bytes that may wait for the rate, the packet being sent included
+    mark_bytes: int | None = None  # more than this waiting: packets whose senders take marks are marked CE
     mtu: int = 1500
 
 
@@ -46,6 +48,7 @@ class PipeStatistics:
     lost: int = 0
     duplicated: int = 0
     reordered: int = 0  # held back; counted among the delivered as well
+    marked: int = 0  # with CE (RFC 3168); counted among the delivered as well
     dropped_queue: int = 0
     dropped_mtu: int = 0
     dropped_down: int = 0
@@ -99,7 +102,7 @@ class Pipe:
             self.statistics.lost += 1
             self._trace.packet(self.name, "loss", data)
         else:
-            self._travel(data, leaves_ns)
+            self._travel(self._mark(data), leaves_ns)
 
     def _serialise(self, size: int) -> int | None:
         """Return when the last bit of a packet leaves, or None when the queue has no room for it."""
@@ -116,6 +119,15 @@ class Pipe:
         self._waiting.append((leaves_ns, size))
         self._waiting_bytes += size
         return leaves_ns
+
+    def _mark(self, data: bytes) -> bytes:
+        """Return the packet, marked when the queue is long and its sender takes marks (RFC 3168 §5)."""
+        threshold = self.settings.mark_bytes
+        if threshold is None or self._waiting_bytes <= threshold:
+            return data
+        marked = with_ce(data)
+        self.statistics.marked += marked is not data
+        return marked
 
     def _travel(self, data: bytes, leaves_ns: int) -> None:
         arrives_ns = leaves_ns + self.settings.delay_ns

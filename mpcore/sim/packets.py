@@ -15,9 +15,11 @@ from mpcore.wire.values import Segment, TcpFlag, emit_segment, parse_segment
 # Plain numbers: combining members of an IntFlag costs more than parsing the packet.
 FIN, SYN, RST = int(TcpFlag.FIN), int(TcpFlag.SYN), int(TcpFlag.RST)
 PSH, ACK = int(TcpFlag.PSH), int(TcpFlag.ACK)
+ECE, CWR = int(TcpFlag.ECE), int(TcpFlag.CWR)
 
 IPPROTO_TCP = 6
 SEQUENCE_MASK = 0xFFFFFFFF
+ECN_MASK = 3
 
 
 class Flow(NamedTuple):
@@ -91,6 +93,23 @@ def checksums_ok(data: bytes) -> bool:
 def _sum16(data: bytes) -> int:
     padded = data if len(data) % 2 == 0 else data + b"\0"
     return int.from_bytes(padded, "big") % 0xFFFF
+
+
+def with_ce(data: bytes) -> bytes:
+    """Return the packet as a congested router marks it (RFC 3168 §5); itself when its sender takes none.
+
+    A packet that is marked already is returned as it is too.
+    """
+    version_4 = data[0] >> 4 == 4
+    field = data[1] if version_4 else data[1] >> 4
+    if field & ECN_MASK in (0, ECN_MASK):
+        return data
+    packet = bytearray(data)
+    packet[1] |= ECN_MASK if version_4 else ECN_MASK << 4
+    if version_4:
+        packet[10:12] = bytes(2)
+        packet[10:12] = (0xFFFF - _sum16(bytes(packet[: (data[0] & 15) * 4]))).to_bytes(2, "big")
+    return bytes(packet)
 
 
 def segment_super_packet(data: bytes, gso_bytes: int) -> list[bytes]:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from mpcore.sim.clock import Clock, Timer
-from mpcore.sim.packets import ACK, FIN, PSH, RST, SYN, Flow
+from mpcore.sim.packets import ACK, CWR, ECE, FIN, PSH, RST, SYN, Flow
 from mpcore.sim.rng import Random
 from mpcore.sim.tcp_app import App
 from mpcore.sim.tcp_options import Options
@@ -47,6 +47,7 @@ class TcpConnection:
         self._settings = env.settings
         self._options = Options(env.settings, env.rng, ipv6=len(flow.local) == 16)
         self._congestion = Reno(self._options.mss)
+        self._ecn = env.settings.ecn
         self._retries = 0
         self._unacknowledged = 0  # payload bytes since our last ACK
         self._retransmit = Timer(env.clock, self._on_retransmit_timer)
@@ -256,6 +257,7 @@ class TcpConnection:
 
     def _agree(self, syn: Segment) -> None:
         self._options.agree(syn)
+        self._ecn = self._ecn and bool(syn.flags & ECE)
         self.receiver = Receiver(syn.seq, self._settings)
         self.receiver.scale = self._options.local_scale
         self.sender.mss = self._options.mss
@@ -324,7 +326,9 @@ class TcpConnection:
 
     def _send_syn(self) -> None:
         """Send SYN or SYN/ACK and wait for the answer."""
-        flags = SYN if self.state is State.SYN_SENT else SYN | ACK
+        flags = SYN | ACK | (ECE if self._ecn else 0)
+        if self.state is State.SYN_SENT:
+            flags = SYN | (ECE | CWR if self._ecn else 0)
         self.sender.next = self.sender.sent = 1
         self._send(flags, 0)
         self._retransmit.start(self._settings.rto_initial_ns << self._retries)

@@ -21,6 +21,7 @@ class TcpSettings:
     super_packet_bytes: int = (
         65160  # most payload handed down in one piece; what the wire sees is cut to the MSS
     )
+    ecn: bool = False  # asks for ECN and agrees to it (RFC 3168 §6.1.1); the model's own data takes no marks
     quick_ack: bool = False  # acknowledge every segment at once
     delayed_ack_ns: int = 40 * _MS
     congestion: bool = True  # Reno; False sends whatever the peer's window allows

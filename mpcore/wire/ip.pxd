@@ -11,6 +11,10 @@ cdef enum:
     IP_MALFORMED = -2
     IP_FRAGMENT = -3       # a fragment (of either version) that is not the whole packet
     PROTOCOL_TCP = 6
+    # the ECN field of the TOS octet (RFC 3168 §5)
+    ECN_MASK = 3
+    ECN_ECT0 = 2           # the sender takes marks
+    ECN_CE = 3             # a router is congested
 
 
 cdef struct ip_t:

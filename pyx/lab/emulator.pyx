@@ -9,11 +9,13 @@ import os
 
 cimport cython
 from libc.errno cimport EINTR, errno as c_errno
-from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from mpcore.store.timers cimport heap_clear, heap_init, heap_next, heap_pop, heap_set
+from mpcore.wire.bits cimport load16, store16
+from mpcore.wire.ip cimport ECN_CE, ECN_MASK
 
 
 cdef extern from "<time.h>" nogil:
@@ -82,6 +84,25 @@ cdef int64_t jitter(pipe_t *pipe) noexcept nogil:
     return <int64_t>(draw(pipe) % <uint64_t>(2 * pipe.jitter_ns + 1)) - pipe.jitter_ns
 
 
+cdef int mark(uint8_t *packet, uint32_t size) noexcept nogil:
+    """Mark an IP packet whose sender takes marks (RFC 3168 §5); 1 when it was."""
+    cdef uint32_t total
+    if size >= 20 and packet[0] >> 4 == 4 and (packet[1] & ECN_MASK) % ECN_CE:
+        # the header's checksum, updated in place (RFC 1624 §3)
+        total = ~load16(packet + 10) & 0xffff
+        total += ~load16(packet) & 0xffff
+        packet[1] |= ECN_CE
+        total += load16(packet)
+        total = (total & 0xffff) + (total >> 16)
+        total = (total & 0xffff) + (total >> 16)
+        store16(packet + 10, <uint16_t>~total)
+        return 1
+    if size >= 40 and packet[0] >> 4 == 6 and (packet[1] >> 4 & ECN_MASK) % ECN_CE:
+        packet[1] |= ECN_CE << 4
+        return 1
+    return 0
+
+
 cdef int pause(pollfd *polled, int count, int64_t wait_ns) noexcept nogil:
     """Sleep for `wait_ns`, negative for ever, or until one of the first `count` descriptors is ready."""
     cdef timespec wait
@@ -127,13 +148,14 @@ cdef class Emulator:
 
     def configure(
         self, int way, *, object rate_mbit, double queue_ms, double delay_ms, double jitter_ms, double loss,
-        double reorder, double duplicate, uint64_t seed,
+        double reorder, double duplicate, double mark, uint64_t seed,
     ):
         """Change one direction; packets under way keep their departures.
 
         Rate in Mbit/s of IP packets or None, times in milliseconds, probabilities from 0 to 1. A packet that
         would wait longer than `queue_ms` for the line is refused; `jitter_ms` lengthens and shortens the
-        delay without changing the order; the share `reorder` skips the delay, and so overtakes.
+        delay without changing the order; the share `reorder` skips the delay, and so overtakes; of packets
+        whose senders take marks the share `mark` is marked.
         """
         cdef pipe_t *pipe = &self.pipes[way & 1]
         pipe.ns_per_byte = 8000.0 / <double>rate_mbit if rate_mbit is not None else 0.0
@@ -143,6 +165,7 @@ cdef class Emulator:
         pipe.loss = <uint64_t>(loss * 4294967296.0)
         pipe.reorder = <uint64_t>(reorder * 4294967296.0)
         pipe.duplicate = <uint64_t>(duplicate * 4294967296.0)
+        pipe.mark = <uint64_t>(mark * 4294967296.0)
         pipe.random = seed
 
     def run(self, int control):
@@ -167,6 +190,7 @@ cdef class Emulator:
             "overflowed": pipe.overflowed,
             "reordered": pipe.reordered,
             "duplicated": pipe.duplicated,
+            "marked": pipe.marked,
             "refused": pipe.refused,
             "no_room": pipe.no_room,
         }
@@ -257,6 +281,8 @@ cdef class Emulator:
                 return
             leaves_ns += <int64_t>(pipe.ns_per_byte * self.sizes[slot])
             pipe.free_ns = leaves_ns
+        if chance(pipe, pipe.mark):
+            pipe.marked += mark(self.slots + <size_t>slot * SLOT_SIZE, self.sizes[slot])
         self.depart(way, slot, leaves_ns)
         if chance(pipe, pipe.duplicate):
             self.repeat(way, slot, leaves_ns)

@@ -41,7 +41,8 @@ cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subfl
     cdef uint64_t room = sender_room(subflow)
     cdef uint64_t edge = subflow.snd_edge - subflow.snd_nxt if subflow.snd_edge > subflow.snd_nxt else 0
     # the kernel cuts at the host's own segment size, which must leave room for our options on this path
-    if conn.carrier_count == 0 or subflow.version != conn.version or (
+    # CWR is for one segment (RFC 3168 §6.1.2), not for each that the kernel may make of a super-packet
+    if conn.carrier_count == 0 or subflow.ecn_cwr or subflow.version != conn.version or (
             conn.carrier_segment == 0 or conn.carrier_segment > subflow.mss):
         return 0
     # the packets with our key come first, and those go by raw sockets (RFC 8684 §3.1)

@@ -7,6 +7,7 @@ options obeyed (RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
+from mpcore.mptcp.ecn cimport ecn_received
 from mpcore.mptcp.mapping cimport (
     MAP_CORRUPT,
     MAP_INFINITE,
@@ -617,7 +618,8 @@ cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, con
     return INPUT_CONSUMED
 
 
-cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
+cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp,
+                       int marked) noexcept nogil:
     cdef mptcp_t options
     cdef uint64_t seq = unwrap(tcp.seq, subflow.isn_remote, subflow.rcv_nxt)
     cdef uint64_t ack = unwrap(tcp.ack, subflow.isn_local, subflow.snd_una)
@@ -639,4 +641,6 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
             <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):
         subflow.ts_recent = tcp.ts_val
     subflow.last_rx_ns = plane.now_ns
+    if subflow.ecn:
+        ecn_received(plane, subflow, tcp, marked)
     return input_established(plane, conn, subflow, tcp, seq, ack, &options)

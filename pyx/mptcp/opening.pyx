@@ -68,6 +68,7 @@ cdef int fill_subflow(subflow_t *subflow, object effect, object now_ns) except -
     subflow.wscale_remote = max(effect.wscale_remote, 0)
     subflow.sack = effect.sack
     subflow.timestamps = effect.timestamps
+    subflow.ecn = effect.ecn
     subflow.ts_local = effect.ts_local
     subflow.ts_recent = effect.ts_remote
     subflow.ts_zero_ns = now_ns

@@ -29,7 +29,7 @@ from mpcore.store.reorder cimport span_t
 from mpcore.store.ring cimport ring_pieces, ring_t
 from mpcore.wire.bits cimport store16, store32
 from mpcore.wire.checksum cimport checksum_dss, checksum_finish, sum_bytes, sum_join, sum_pseudo
-from mpcore.wire.ip cimport PROTOCOL_TCP, ip_emit
+from mpcore.wire.ip cimport ECN_ECT0, PROTOCOL_TCP, ip_emit
 from mpcore.wire.mptcp cimport (
     DSS_ACK,
     DSS_ACK64,
@@ -43,7 +43,18 @@ from mpcore.wire.mptcp cimport (
     mptcp_emit_join_ack,
     mptcp_emit_rst,
 )
-from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_OPTIONS_MAX, TCP_PSH, TCP_RST, TCP_SYN, tcp_emit, tcp_t
+from mpcore.wire.tcp cimport (
+    TCP_ACK,
+    TCP_CWR,
+    TCP_ECE,
+    TCP_FIN,
+    TCP_OPTIONS_MAX,
+    TCP_PSH,
+    TCP_RST,
+    TCP_SYN,
+    tcp_emit,
+    tcp_t,
+)
 
 
 cdef enum:
@@ -58,7 +69,7 @@ cdef struct frame_t:           # a packet being made: addresses, TCP fields and 
     uint8_t version
     uint8_t flags
     uint8_t options_size
-    uint8_t pad
+    uint8_t tos
     const uint8_t *src
     const uint8_t *dst
     uint16_t src_port
@@ -112,7 +123,7 @@ cdef void finish(plane_t *plane, int port, transmit_t *slot, const frame_t *fram
     cdef uint32_t total
     tcp_size = tcp_emit(tcp, frame.src_port, frame.dst_port, frame.seq, frame.ack, frame.flags, frame.window,
                         frame.options, frame.options_size)
-    ip_emit(slot.header, frame.version, frame.src, frame.dst, PROTOCOL_TCP, TTL, 0,
+    ip_emit(slot.header, frame.version, frame.src, frame.dst, PROTOCOL_TCP, TTL, frame.tos,
             tcp_size + frame.payload_size)
     total = sum_pseudo(frame.version, frame.src, frame.dst, PROTOCOL_TCP, tcp_size + frame.payload_size)
     total = sum_join(total, 0, sum_bytes(tcp, tcp_size))
@@ -166,8 +177,9 @@ cdef uint16_t network_window(conn_t *conn, subflow_t *subflow) noexcept nogil:
 cdef void network_frame(plane_t *plane, conn_t *conn, subflow_t *subflow, frame_t *frame, uint8_t flags,
                         uint64_t seq) noexcept nogil:
     frame.version = subflow.version
-    frame.flags = flags
+    frame.flags = flags | TCP_ECE if subflow.ecn_echo else flags
     frame.options_size = 0
+    frame.tos = 0
     frame.src = subflow.local
     frame.dst = subflow.remote
     frame.src_port = subflow.local_port
@@ -245,7 +257,16 @@ cdef void declare_mapping(const conn_t *conn, segment_t *segment, uint32_t paylo
         segment.checksum = mapping_checksum(conn, segment.data, segment.seq, segment.size, payload_sum)
 
 
-cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil:
+cdef void take_marks(subflow_t *subflow, frame_t *frame) noexcept nogil:
+    """New data may be marked (RFC 3168 §6.1.2), and the first after a reduction says CWR."""
+    frame.tos = ECN_ECT0
+    if subflow.ecn_cwr:
+        subflow.ecn_cwr = 0
+        frame.flags |= TCP_CWR
+
+
+cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment,
+                      int again) noexcept nogil:
     cdef frame_t frame
     cdef int held
     cdef transmit_t *slot = begin(plane, subflow.port)
@@ -267,6 +288,8 @@ cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_
             frame.flags |= TCP_PSH
         declare_mapping(conn, segment, frame.payload_sum)
         add_mapping(conn, subflow, segment, &frame)
+        if subflow.ecn and not again:
+            take_marks(subflow, &frame)
         subflow.bytes_sent += segment.size
     return send_frame(plane, conn, subflow, slot, &frame)
 
@@ -285,6 +308,8 @@ cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t
         frame.flags |= TCP_PSH
     checksum[0] = mapping_checksum(conn, offset, seq, size, frame.payload_sum)
     add_dss(conn, &frame, DSS_MAP | DSS_SEQ64, conn.idsn_local + 1 + offset, seq, size, checksum[0])
+    if subflow.ecn:
+        take_marks(subflow, &frame)
     slot.carrier = carrier
     finish(plane, PORT_CARRIER, slot, &frame)
     count(plane, COUNTER_CARRIED)
@@ -493,6 +518,7 @@ cdef void host_frame(plane_t *plane, conn_t *conn, frame_t *frame, uint8_t flags
     frame.version = conn.version
     frame.flags = flags
     frame.options_size = 0
+    frame.tos = 0
     frame.src = conn.host_remote
     frame.dst = conn.host_local
     frame.src_port = conn.host_remote_port

@@ -8,6 +8,7 @@ segment resent arrived twice (RFC 2883, RFC 3708).
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from mpcore.mptcp.congestion cimport congestion_ssthresh
+from mpcore.mptcp.ecn cimport ecn_note_reduction, ecn_reduced_before
 from mpcore.mptcp.sender cimport segment_at, segment_end, sender_stamp
 from mpcore.mptcp.types cimport (
     NEVER,
@@ -128,7 +129,10 @@ cdef void remember_window(subflow_t *subflow) noexcept nogil:
 
 cdef void recovery_enter(subflow_t *subflow, uint64_t flight) noexcept nogil:
     remember_window(subflow)
-    subflow.ssthresh = congestion_ssthresh(subflow, flight)
+    # a mark has told of the same congestion before (RFC 3168 §6.1.2)
+    if not ecn_reduced_before(subflow):
+        subflow.ssthresh = congestion_ssthresh(subflow, flight)
+    ecn_note_reduction(subflow)
     subflow.recovering = 1
     subflow.recovery_point = subflow.snd_nxt
     subflow.prr_delivered = 0
@@ -189,6 +193,7 @@ cdef void recovery_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     if not subflow.recovering:
         remember_window(subflow)
         subflow.ssthresh = congestion_ssthresh(subflow, subflow.inflight)
+    ecn_note_reduction(subflow)
     if subflow.seg_count and segment_at(subflow, 0).flags & SEG_SACKED:
         forget_sacks(subflow)
     for i in range(subflow.seg_count):

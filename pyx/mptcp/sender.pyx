@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from mpcore.mptcp.congestion cimport congestion_idle, congestion_init, congestion_on_ack, congestion_on_rtt
+from mpcore.mptcp.ecn cimport ecn_echoed
 from mpcore.mptcp.recovery cimport (
     recovery_delivered,
     recovery_detect,
@@ -36,7 +37,7 @@ from mpcore.mptcp.types cimport (
 )
 from mpcore.store.counters cimport COUNTER_SACK_IGNORED, COUNTER_SUBFLOW_RECOVER, COUNTER_SUBFLOW_TIMEOUT
 from mpcore.store.ring cimport ring_clear
-from mpcore.wire.tcp cimport TCP_HAS_SACK, TCP_HAS_TIMESTAMP, tcp_t
+from mpcore.wire.tcp cimport TCP_ECE, TCP_HAS_SACK, TCP_HAS_TIMESTAMP, tcp_t
 
 
 cdef enum:
@@ -432,6 +433,8 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
         # (RFC 6582 §3.2)
         recovery_reduce(subflow, subflow.mss if duplicate and not subflow.sack else delivered,
                         advanced and not subflow.sack)
+    elif subflow.ecn and tcp.flags & TCP_ECE:
+        ecn_echoed(plane, subflow, flight)
     elif delivered and advanced and not left:
         congestion_on_ack(conn, subflow, delivered, flight, plane.now_ns)
     if delivered or advanced:

@@ -80,7 +80,7 @@ cdef int subflow_finish(plane_t *plane, conn_t *conn, subflow_t *subflow) noexce
         return -1
     segment.flags = SEG_FIN
     segment.data = conn.tx_nxt
-    if emit_segment(plane, conn, subflow, segment) != EMIT_OK:
+    if emit_segment(plane, conn, subflow, segment, 0) != EMIT_OK:
         subflow.seg_count -= 1
         return -1
     subflow.snd_nxt += 1

@@ -41,7 +41,7 @@ cdef enum:
 
 
 cdef int transmit_again(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil:
-    cdef int status = emit_segment(plane, conn, subflow, segment)
+    cdef int status = emit_segment(plane, conn, subflow, segment, 1)
     if status == EMIT_OK:
         count(plane, COUNTER_SUBFLOW_RETRANSMIT)
         sender_sent(plane, subflow, segment, 1)
@@ -73,7 +73,7 @@ cdef int send_piece(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t o
         return EMIT_GONE
     segment.data = offset
     segment.size = size
-    status = emit_segment(plane, conn, subflow, segment)
+    status = emit_segment(plane, conn, subflow, segment, 0)
     if status != EMIT_OK:
         subflow.seg_count -= 1
         return status

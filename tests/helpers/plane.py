@@ -102,6 +102,7 @@ class Plane:
         checksum: bool = False,
         sack: bool = True,
         timestamps: bool = True,
+        ecn: bool = False,
         establish: bool = True,
         congestion: str = "reno",
         scheduler: str = "lowest-rtt",
@@ -119,7 +120,7 @@ class Plane:
             key_local=KEY_LOCAL, key_remote=KEY_REMOTE, isn_local=ISN_LOCAL, isn_remote=ISN_REMOTE,
             mss_local=MSS, mss_remote=MSS, wscale_local=SCALE, wscale_remote=SCALE, sack=sack,
             timestamps=timestamps, ts_local=TS_LOCAL, ts_remote=TS_REMOTE, window=window, checksum=checksum,
-            peer_no_join=False,
+            peer_no_join=False, ecn=ecn, ecn_wanted=ecn,
         )  # fmt: skip
         self.handle = self.engine.open_connection(
             effect,
@@ -154,6 +155,7 @@ class Plane:
         window: int = WINDOW_FIELD,
         ts: int | None = None,
         echo: int = TS_LOCAL,
+        tos: int = 0,
     ) -> Segment:
         """Return a segment of the peer: subflow offsets, and a mapping at data offset `data` or seq - 1."""
         way = self.paths[path]
@@ -164,7 +166,7 @@ class Plane:
         return Segment(
             version=4, src=way.remote, dst=LOCAL, src_port=REMOTE_PORT, dst_port=way.local_port,
             seq=(way.isn_remote + seq) % MODULUS, ack=(way.isn_local + ack) % MODULUS, flags=flags,
-            window=window, options=(*stamp, *options), payload=payload,
+            window=window, options=(*stamp, *options), payload=payload, tos=tos,
         )  # fmt: skip
 
     def dss(self, payload: bytes, *, seq: int, data: int, fin: bool = False, size: int | None = None) -> Dss:

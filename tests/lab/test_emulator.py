@@ -6,11 +6,14 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from mpcore.lab.emulator import SLOT_BYTES, Emulator
+from mpcore.sim.packets import checksums_ok
+from mpcore.wire.values import Segment, emit_segment, parse_segment
 
 PERFECT: dict[str, Any] = {
     "rate_mbit": None,
@@ -20,6 +23,7 @@ PERFECT: dict[str, Any] = {
     "loss": 0.0,
     "reorder": 0.0,
     "duplicate": 0.0,
+    "mark": 0.0,
     "seed": 1,
 }
 
@@ -195,6 +199,21 @@ def test_it_ends_when_an_end_of_the_link_goes() -> None:
         made.a.close()
         made.thread.join(20)
         assert made.ended is False
+
+
+@pytest.mark.parametrize("version", [4, 6])
+def test_packets_whose_senders_take_marks_are_marked(version: int) -> None:
+    """RFC 3168 §5, and the IPv4 checksum holds (RFC 1624)."""
+    size = 4 if version == 4 else 16
+    plain = Segment(version, bytes(range(size)), bytes(size), 1, 2, 3, 4, 16, 5, (), b"payload")
+    sent = [emit_segment(replace(plain, tos=0xB8 | ecn)) for ecn in range(4)]
+    with wire(mark=1.0) as made:
+        for packet in sent:
+            made.a.send(packet)
+        came = made.collect(4)
+    assert [parse_segment(packet).tos & 3 for packet in came] == [0, 3, 3, 3]
+    assert all(checksums_ok(packet) and parse_segment(packet).tos & ~3 == 0xB8 for packet in came)
+    assert made.emulator.stats(0)["marked"] == 2
 
 
 def test_a_link_must_hold_a_packet() -> None:

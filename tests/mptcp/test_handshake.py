@@ -240,10 +240,33 @@ def test_a_full_table_refuses_at_the_syn(first: str) -> None:
     assert counts[Counter.TABLE_FULL] == 1
 
 
-def test_ecn_is_not_offered() -> None:
-    ecn = int(SYN | TcpFlag.ECE | TcpFlag.CWR)
-    assert rewritten(bench().host(replace(client_syn(), flags=ecn))).flags == SYN
-    assert rewritten(bench().network(replace(peer_syn(), flags=ecn))).flags == SYN
+ASKS_ECN, GRANTS_ECN = int(SYN | TcpFlag.ECE | TcpFlag.CWR), int(SYN | ACK | TcpFlag.ECE)
+
+
+@pytest.mark.parametrize("answer", [SYN | ACK, GRANTS_ECN, GRANTS_ECN | TcpFlag.CWR])
+def test_a_client_agrees_on_ecn_with_the_peer(answer: int) -> None:
+    """RFC 3168 §6.1.1: the SYN has both flags, the SYN/ACK that agrees ECE alone; the socket sees both."""
+    run = bench()
+    assert rewritten(run.host(replace(client_syn(), flags=ASKS_ECN))).flags == ASKS_ECN
+    decision = run.network(replace(peer_syn_ack(), flags=answer))
+    assert rewritten(decision).flags == answer
+    assert (opened(decision).ecn, opened(decision).ecn_wanted) == (answer == GRANTS_ECN, True)
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"), [(SYN, SYN | ACK), (ASKS_ECN, SYN | ACK), (ASKS_ECN, GRANTS_ECN)]
+)
+def test_a_server_agrees_on_ecn_when_its_socket_does(asked: int, answered: int) -> None:
+    """RFC 3168 §6.1.1."""
+    run = bench()
+    assert rewritten(run.network(replace(peer_syn(), flags=asked))).flags == asked
+    shown = rewritten(run.host(replace(host_syn_ack(), flags=answered)))
+    assert shown.flags == answered
+    option = shown.find(MpCapable)
+    assert option is not None
+    third = third_ack(MpCapable(key_sender=PEER_KEY, key_receiver=option.key_sender))
+    effect = opened(run.network(third))
+    assert effect.ecn == effect.ecn_wanted == (answered == GRANTS_ECN)
 
 
 def test_unanswered_syns_end_in_plain_tcp() -> None:

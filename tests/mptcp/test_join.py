@@ -35,6 +35,7 @@ KEY_A, KEY_B = 0x0102030405060708, 0x1112131415161718
 ADDRESS_A, ADDRESS_B = bytes([10, 0, 1, 1]), bytes([10, 0, 1, 2])
 SECOND_NS = 1_000_000_000
 ACTION = OpenSubflow(ADDRESS_A, ADDRESS_B, 80, local_id=1, remote_id=0)
+SYN_FLAGS, ECN_FLAGS = int(TcpFlag.SYN), int(TcpFlag.ECE | TcpFlag.CWR)
 
 
 def context(key_local: int, key_remote: int, **settings: Any) -> JoinContext:
@@ -157,6 +158,27 @@ def test_both_sides_get_the_same_subflow() -> None:
     assert ready_b.hmac is None
     assert len(a.joins) == len(b.joins) == 0
     assert ready_b.ts_remote == ready_a.ts_local
+
+
+@pytest.mark.parametrize(("wanted", "granted"), [(False, False), (True, False), (False, True), (True, True)])
+def test_ecn_is_agreed_on_when_both_sides_want_it(wanted: bool, granted: bool) -> None:
+    """RFC 3168 §6.1.1, by the subflow's own SYN and SYN/ACK."""
+    a, b = initiator(ecn=wanted), responder(ecn=granted)
+    syn = start(a)
+    assert parsed(syn).flags == (SYN_FLAGS | ECN_FLAGS if wanted else SYN_FLAGS)
+    (answer,) = b.take(syn)
+    assert parsed(answer).flags & ECN_FLAGS == (TcpFlag.ECE if wanted and granted else 0)
+    (ready,) = a.take(answer)
+    assert isinstance(ready, SubflowReady)
+    assert ready.ecn == (wanted and granted)
+
+
+def test_a_repeated_syn_asks_for_no_ecn() -> None:
+    """RFC 3168 §6.1.1.1: something on the path may lose SYNs that ask for it."""
+    a = initiator(ecn=True)
+    start(a)
+    (again,) = a.joins.handle_timeout(SECOND_NS)
+    assert parsed(again).flags == SYN_FLAGS
 
 
 def test_engine_gets_the_initiators_proof() -> None:
