@@ -51,6 +51,7 @@ from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
 from mpcore.mptcp.states import FallbackReason
 from mpcore.policy.base import PathManager
 from mpcore.policy.registry import path_manager
+from mpcore.wire.icmp import IcmpError, parse_icmp_error
 from mpcore.wire.segment import is_intact
 from mpcore.wire.values import parse_mptcp_option, parse_segment
 
@@ -201,6 +202,34 @@ class Endpoint:
         )
         self._note_decision(decision)
         return decision
+
+    def handle_icmp(self, version: int, message: bytes, now_ns: int) -> None:
+        """Act on an ICMP error about a subflow, a message from its type on.
+
+        One about a subflow that lives says only what size its path takes; that there was no way is news of
+        the moment (RFC 1122 §4.2.3.9). It ends a join that has not been answered.
+        """
+        try:
+            error = parse_icmp_error(version, message)
+        except WireError:
+            return
+        key = (version, error.src, error.src_port, error.dst, error.dst_port)
+        flow = self.engine.find_flow(*key)
+        if flow is not None:
+            self._counts[Counter.ICMP_RX] += 1
+            if not self._is_too_big(flow, error, now_ns):
+                self._counts[Counter.ICMP_IGNORED] += 1
+        elif error.mtu is None:
+            failed = self._joins.handle_unreachable(key, error.seq)
+            self._counts[Counter.ICMP_RX] += len(failed)
+            self._apply(None, failed, now_ns)
+        self._settle(now_ns)
+
+    def _is_too_big(self, flow: tuple[int, int], error: IcmpError, now_ns: int) -> bool:
+        """Lower a subflow's segment size if the error is about that and may be true (RFC 5927 §7.2)."""
+        if error.mtu is None or error.mtu >= error.size:
+            return False
+        return self.engine.too_big(*flow, error.seq, error.mtu, now_ns)
 
     def flush(self, now_ns: int) -> None:
         """Send the ACKs that nothing else carried: to be called when no packet waits."""
@@ -484,7 +513,7 @@ class Endpoint:
         return seen is None or (seen["host_fin"] and seen["peer_fin"])
 
     def _flow_in_use(self, key: FlowKey) -> bool:
-        return self.engine.has_flow(*key)
+        return self.engine.find_flow(*key) is not None
 
     def _mtu_of(self, address: bytes) -> int:
         return self._mtus.get(address, 1500)

@@ -31,6 +31,7 @@ from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.opening cimport copy_address, fill_connection, fill_subflow
 from mpcore.mptcp.output cimport emit_ack, emit_option, emit_refusal
+from mpcore.mptcp.pathmtu cimport pathmtu_too_big
 from mpcore.mptcp.scheduler cimport SCHEDULER_LOWEST_RTT, SCHEDULER_ROUND_ROBIN
 from mpcore.mptcp.sender cimport sender_clear, sender_init
 from mpcore.mptcp.subflow cimport subflow_close, subflow_reset
@@ -537,15 +538,26 @@ cdef class Engine:
         subflow.congestion = conn.congestion
         conn.subflows[index] = subflow
 
-    def has_flow(self, int version, bytes local, int local_port, bytes remote, int remote_port):
-        """Tell whether a subflow has these addresses and ports."""
+    def find_flow(self, int version, bytes local, int local_port, bytes remote, int remote_port):
+        """Return handle and path index of the subflow with these addresses and ports, or None."""
         cdef flow_key_t key
+        cdef uint64_t *value
         cdef uint8_t[16] here
         cdef uint8_t[16] there
         copy_address(here, local)
         copy_address(there, remote)
         flow_key(&key, version, here, local_port, there, remote_port)
-        return table_find(&self.table, &key) != NULL
+        value = table_find(&self.table, &key)
+        return None if value == NULL else (value[0] >> SUBFLOW_BITS, value[0] & ((1 << SUBFLOW_BITS) - 1))
+
+    def too_big(self, long handle, int index, uint32_t seq, uint32_t mtu, object now_ns):
+        """A router takes only packets of `mtu` octets: send smaller segments, if it may be true."""
+        cdef conn_t *conn = self.find(handle)
+        if conn == NULL or conn.gone or conn.fell_back or not is_live(conn.subflows[index]):
+            return False
+        self.plane.now_ns = now_ns
+        mark_dirty(self.plane, conn)
+        return bool(pathmtu_too_big(self.plane, conn.subflows[index], seq, mtu))
 
     def open_subflow(self, long handle, effect, object now_ns):
         """Add a joined subflow (an `actions.SubflowReady`); return its path index.

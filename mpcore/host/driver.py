@@ -9,6 +9,7 @@ import logging
 import selectors
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from mpcore.config import Config
@@ -17,6 +18,7 @@ from mpcore.errors import HostError
 from mpcore.events import ConnectionClosed, to_dict
 from mpcore.host.adopt import AdoptedAddresses
 from mpcore.host.control import ControlServer
+from mpcore.host.icmp import IcmpErrors
 from mpcore.host.netlink import AddressAdded, AddressMonitor, AddressRemoved, LocalAddress
 from mpcore.host.nfqueue import PacketQueue
 from mpcore.host.pump import Pump, now_ns
@@ -69,6 +71,7 @@ class Driver:
         self._selector.register(queue.fileno(), selectors.EVENT_READ, self._on_packets)
         self._selector.register(monitor.fileno(), selectors.EVENT_READ, self._on_addresses)
         control.register(self._selector)
+        self._icmp = self._listen_for_errors()
         for local in monitor.addresses():
             self._add(local)
         self._apply_routing()
@@ -100,6 +103,8 @@ class Driver:
         self._pump.turn(BATCHES_A_TURN)
         self._adopted.remove()
         self._pump.close()
+        for errors in self._icmp:
+            errors.close()
 
     def stats(self) -> dict[str, Any]:
         """Return the raw sockets' counters."""
@@ -113,6 +118,21 @@ class Driver:
 
     def _on_packets(self) -> None:
         self._pump.turn(BATCHES_A_TURN)
+
+    def _listen_for_errors(self) -> list[IcmpErrors]:
+        """Open what tells of packets that could not be delivered, for each IP version that the host has."""
+        listening: list[IcmpErrors] = []
+        for version in (4, 6):
+            with suppress(HostError):
+                errors = IcmpErrors(version)
+                self._selector.register(errors.fileno(), selectors.EVENT_READ, partial(self._on_icmp, errors))
+                listening.append(errors)
+        return listening
+
+    def _on_icmp(self, errors: IcmpErrors) -> None:
+        for message in errors.read():
+            self._endpoint.handle_icmp(errors.version, message, now_ns())
+        self._pump.work()
 
     def _on_time(self) -> None:
         now = now_ns()

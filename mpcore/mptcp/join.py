@@ -176,6 +176,14 @@ class Joins:
                 effects.append(JoinFailed(join.token, join.action, "no answer"))
         return effects
 
+    def handle_unreachable(self, key: FlowKey, seq: int) -> list[JoinEffect]:
+        """There is no way to the peer, says a router of our SYN with the number `seq` (RFC 1122 §4.2.3.9)."""
+        join = self._joins.get(key)
+        if join is None or join.action is None or seq != join.isn:
+            return []
+        self._forget(key)
+        return [JoinFailed(join.token, join.action, "unreachable, says the network", transient=True)]
+
     def forget_connection(self, token: int) -> None:
         """Drop the joins of a connection that is over or has fallen back."""
         for key in tuple(self._by_token.get(token, ())):

@@ -23,6 +23,7 @@ cdef enum:
     SACK_CACHE = 4
     CARRIER_MAX = 64           # super-packets of one socket on hold; its TCP stops after a few by itself
     INJECT_MAX = 32000         # payload of one packet to the host: it then fits 32 KiB of kernel memory
+    OPTION_BYTES = 40          # options in a data segment: timestamps and the longest DSS
     OPTION_ROOM = 28           # what DSS needs beyond the host's own options; taken off the MSS it is told
 
     ROLE_CLIENT = 0
@@ -136,6 +137,8 @@ cdef struct subflow_t:         # owner: conn_t
     uint32_t ts_recent         # TSval to echo (RFC 7323 §4.3)
     int64_t ts_zero_ns
     uint32_t mss               # payload bytes of a full segment, all options allowed for
+    uint32_t mss_full          # before small segments were tried
+    uint8_t hole               # where large segments may be lost in silence, what is known of that
     uint8_t join_hmac[20]      # third ACK of a join that we started
     int64_t join_ns            # its retransmission
     uint8_t join_tries

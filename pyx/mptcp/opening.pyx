@@ -4,12 +4,11 @@ from cpython.bytes cimport PyBytes_AS_STRING
 from libc.stdint cimport uint8_t, uint32_t
 from libc.string cimport memcpy
 
-from mpcore.mptcp.types cimport NEVER, OPTION_ROOM, conn_t, subflow_t
+from mpcore.mptcp.types cimport NEVER, OPTION_BYTES, OPTION_ROOM, conn_t, subflow_t
 
 
 cdef enum:
     INITIAL_WINDOW = 14600     # what any host accepts before its own window is known
-    OPTION_BYTES = 40          # options in a data segment: timestamps and the longest DSS
 
 
 cdef int copy_address(uint8_t *out, bytes address) except -1:

@@ -6,6 +6,7 @@ from libc.string cimport memcpy
 
 from mpcore.mptcp.congestion cimport congestion_idle, congestion_init, congestion_on_ack, congestion_on_rtt
 from mpcore.mptcp.ecn cimport ecn_echoed
+from mpcore.mptcp.pathmtu cimport pathmtu_acked
 from mpcore.mptcp.recovery cimport (
     recovery_delivered,
     recovery_detect,
@@ -253,6 +254,8 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack,
         segment = segment_at(subflow, 0)
         if segment_end(segment) > ack:
             break
+        if subflow.hole:
+            pathmtu_acked(subflow, segment.size)
         if not segment.flags & SEG_SACKED:
             delivered += segment.size
             recovery_delivered(plane, subflow, segment, tcp)

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint32_t
 
 from mpcore.mptcp.output cimport emit_ack, emit_data_fin
+from mpcore.mptcp.pathmtu cimport pathmtu_timeout
 from mpcore.mptcp.sender cimport (
     segment_at,
     sender_arm,
@@ -100,6 +101,7 @@ cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflo
     if sender_timeout(plane, subflow) < 0:
         subflow_close(plane, conn, subflow, CLOSE_TIMEOUT)
         return
+    pathmtu_timeout(plane, subflow)
     # what this path may have swallowed goes elsewhere (RFC 8684 §3.3.6)
     if not stream_only_subflow(conn, subflow):
         stream_reinject(plane, conn, subflow)

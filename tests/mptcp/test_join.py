@@ -454,3 +454,25 @@ def test_a_join_ends_with_its_connection(end: JoinContext | None) -> None:
     assert isinstance(failed, JoinFailed)
     assert len(a.joins) == 0
     assert a.joins.poll_timeout() is None
+
+
+def test_an_unreachable_peer_ends_a_join_that_has_no_answer() -> None:
+    """RFC 1122 §4.2.3.9, for the SYN that was sent and no other (RFC 5927 §4.1)."""
+    a = initiator()
+    syn = parsed(start(a))
+    key = (4, syn.src, syn.src_port, syn.dst, syn.dst_port)
+    assert a.joins.handle_unreachable(key, syn.seq + 1) == []
+    assert a.joins.handle_unreachable((4, syn.src, 1, syn.dst, syn.dst_port), syn.seq) == []
+    (failed,) = a.joins.handle_unreachable(key, syn.seq)
+    assert isinstance(failed, JoinFailed)
+    assert failed.transient
+    assert len(a.joins) == 0
+
+
+def test_an_unreachable_peer_keeps_its_own_join() -> None:
+    b = responder()
+    (answer,) = b.take(start(initiator()))
+    segment = parsed(answer)
+    key = (4, segment.src, segment.src_port, segment.dst, segment.dst_port)
+    assert b.joins.handle_unreachable(key, segment.seq) == []
+    assert len(b.joins) == 1

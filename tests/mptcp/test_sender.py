@@ -66,7 +66,7 @@ def test_the_first_timeout_is_a_second_and_each_doubles() -> None:
     times = []
     for _ in range(200):
         output = plane.advance(100 * MS)
-        if resent(output, 1):
+        if output.any_to_network(seq(peer_seq(1))):
             times.append((plane.now_ns - SECOND) // (100 * MS))
     assert times[:4] == [10, 30, 70, 150]
 

@@ -55,8 +55,7 @@ def _bulk(
 def _beside(reference: Pair, at_least: float, pairs: tuple[Pair, ...] = MPCORE_PAIRS) -> list[Target]:
     """Return the targets of `pairs` against `reference`, in both directions."""
     return [
-        ratio(label(pair, way), label(reference, way), at_least=at_least)
-        for way, pair in product(Way, pairs)
+        ratio(label(pair, way), label(reference, way), at_least=at_least) for way, pair in product(Way, pairs)
     ]
 
 
