@@ -157,7 +157,6 @@ class Counter(IntEnum):
     ICMP_RX = "MpcoreExtIcmpRx", "ICMP errors about packets of subflows"
     ICMP_IGNORED = "MpcoreExtIcmpIgnored", "of these, ignored: about nothing in flight, or no reason to act"
     MTU_REDUCED = "MpcoreExtMtuReduced", "segment sizes lowered because a path takes no larger packets"
-    PACED = "MpcoreExtPaced", "times that a subflow with room waited for its pace"
 
 
 COUNTER_COUNT = len(Counter)
