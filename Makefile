@@ -3,7 +3,7 @@
 # make test    the tests (as root: those against the real kernel too)
 # make lint    style, types, stubs
 # make demo    the main job, measured in a laboratory of namespaces (root)
-# make bench   micro-benchmarks
+# make bench   every piece beside its peers: tables, build/bench/results.{json,svg} (a minute or two)
 # make clean   forget all of it
 
 .DELETE_ON_ERROR:

@@ -18,7 +18,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.build import extension, library
-from bench.measure import describe
+from bench.measure import rounds
 from mpcore.host.nfqueue import NetlinkQueue
 
 NUMBER = 5207
@@ -30,6 +30,7 @@ RECEIVE_BUFFER_BYTES = 16 << 20
 SEND_BUFFER_BYTES = 64 << 20
 SO_SNDBUFFORCE = 32
 CLONE_NEWNET = 0x40000000
+MARK = 0x10000000
 Accept = Callable[[int], int]  # how many packets to accept, -1 for no end -> how many there were
 
 
@@ -69,31 +70,33 @@ def queue_rule(protocol: str) -> None:
 
 
 @contextlib.contextmanager
-def by_mpcore() -> Iterator[Accept]:
+def by_mpcore(mark: int = 0) -> Iterator[Accept]:
     accept = extension("accept_loop").accept
-    # as the others: a mark on every packet would make the kernel look up its route again
-    with NetlinkQueue(NUMBER, max_length=MOST, mark_seen=0, mark_leave=0) as queue:
+    with NetlinkQueue(NUMBER, max_length=MOST, mark_seen=mark, mark_leave=0) as queue:
         yield lambda count: accept(queue, count)
 
 
 @contextlib.contextmanager
-def by_c() -> Iterator[Accept]:
+def by_c(mark: int = 0) -> Iterator[Accept]:
     native = library("queue")
     native.queue_accept.restype = ctypes.c_long
-    descriptor = native.queue_open(ctypes.c_uint16(NUMBER), MOST, 1)
+    number = ctypes.c_uint16(NUMBER)
+    descriptor = native.queue_open(number, MOST, 1)
     assert descriptor >= 0
-    yield lambda count: native.queue_accept(descriptor, ctypes.c_uint16(NUMBER), ctypes.c_long(count))
+    yield lambda count: native.queue_accept(descriptor, number, ctypes.c_uint32(mark), ctypes.c_long(count))
     os.close(descriptor)
 
 
 @contextlib.contextmanager
-def by_netfilterqueue() -> Iterator[Accept]:
+def by_netfilterqueue(mark: int = 0) -> Iterator[Accept]:
     queue = pytest.importorskip("netfilterqueue").NetfilterQueue()
     seen = 0
 
     def callback(packet: object) -> None:
         nonlocal seen
         seen += 1
+        if mark:
+            packet.set_mark(mark)  # type: ignore[attr-defined]
         packet.accept()  # type: ignore[attr-defined]
 
     queue.bind(NUMBER, callback, max_len=MOST, sock_len=RECEIVE_BUFFER_BYTES)
@@ -109,7 +112,7 @@ def by_netfilterqueue() -> Iterator[Accept]:
 
 
 @contextlib.contextmanager
-def by_fnfqueue() -> Iterator[Accept]:
+def by_fnfqueue(mark: int = 0) -> Iterator[Accept]:
     fnfqueue = pytest.importorskip("fnfqueue")
     connection = fnfqueue.Connection()
     queue = connection.bind(NUMBER)
@@ -117,7 +120,11 @@ def by_fnfqueue() -> Iterator[Accept]:
 
     def accept(count: int) -> int:
         for done, packet in enumerate(connection, start=1):
-            packet.accept()
+            if mark:
+                packet.mark = mark
+                packet.mangle()
+            else:
+                packet.accept()
             if done == count:
                 return done
         return 0
@@ -126,7 +133,7 @@ def by_fnfqueue() -> Iterator[Accept]:
     connection.close()
 
 
-PEERS: dict[str, Callable[[], contextlib.AbstractContextManager[Accept]]] = {
+PEERS: dict[str, Callable[..., contextlib.AbstractContextManager[Accept]]] = {
     "mpcore": by_mpcore,
     "C program": by_c,
     "netfilterqueue": by_netfilterqueue,
@@ -136,12 +143,14 @@ SLOW = {"fnfqueue": 150}  # its socket buffer holds no more, and it cannot be to
 
 
 @pytest.mark.usefixtures("namespace")
+@pytest.mark.parametrize("mark", [0, MARK], ids=["plain", "marked"])
 @pytest.mark.parametrize("peer", PEERS)
-def test_small_packets(benchmark: BenchmarkFixture, peer: str) -> None:
+def test_small_packets(benchmark: BenchmarkFixture, peer: str, mark: int) -> None:
+    """With a mark, too, as the daemon's rules need it: the kernel then looks up the packet's route again."""
     queue_rule("udp")
     packets = SLOW.get(peer, SMALL_PACKETS)
     with (
-        PEERS[peer]() as accept,
+        PEERS[peer](mark) as accept,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
     ):
@@ -162,10 +171,8 @@ def test_small_packets(benchmark: BenchmarkFixture, peer: str) -> None:
         def drain() -> None:
             assert accept(packets) == packets
 
-        benchmark.group = f"accept packets of {SMALL_BYTES} B from a queue"
-        benchmark.pedantic(drain, setup=fill, rounds=15, warmup_rounds=2)  # type: ignore[no-untyped-call]
-    if not benchmark.disabled:
-        describe(benchmark, packets)
+        group = f"accept{' and mark' * bool(mark)} packets of {SMALL_BYTES} B from a queue"
+        rounds(benchmark, group, drain, setup=fill, rounds=15, warmup_rounds=2, packets=packets)
 
 
 @dataclass
@@ -228,10 +235,15 @@ def test_bulk_tcp(benchmark: BenchmarkFixture, peer: str) -> None:
             queue_rule("tcp")
         queueing = start_queueing(peer) if peer != "no queue" else None
         try:
-            benchmark.group = "bulk TCP through a queue, MTU 1500"
-            benchmark.pedantic(transfer, args=(server,), rounds=3, warmup_rounds=1)  # type: ignore[no-untyped-call]
+            rounds(
+                benchmark,
+                "bulk TCP through a queue, MTU 1500",
+                transfer,
+                args=(server,),
+                rounds=3,
+                packets=BULK_BYTES // 1448,
+                size=BULK_BYTES,
+            )
         finally:
             if queueing:
                 queueing.stop()
-    if not benchmark.disabled:
-        describe(benchmark, BULK_BYTES // 1448, BULK_BYTES)

@@ -58,25 +58,71 @@ class Trace:
         return Trace(self.first, self.starts[order], self.ends[order], self.subflows[order])
 
 
-@cache
-def modelled(subflows: int, burst: int, segments: int = 8192) -> Trace:
-    """Return the arrivals that a scheduler's bursts make.
+Arrival = tuple[int, int]  # number of a burst, subflow that brings it
 
-    It hands bursts of consecutive segments to subflows at random; each subflow keeps its order, has a delay
-    of its own, and now and then stalls as it does while it repairs a loss. The numbers wrap in the middle.
+
+def arrivals(subflows: int, burst: int, bursts: int, spread: int) -> list[Arrival]:
+    """Return bursts of consecutive data in the order in which they arrive.
+
+    A scheduler hands the first `spread` of them to subflows at random, one a unit of time, the others to one
+    alone; each subflow keeps its order, has a delay of its own, and now and then stalls as it does while it
+    repairs a loss.
     """
     rng = random.Random(subflows * 1000 + burst)
-    first = 2**64 - segments * SEGMENT_BYTES // 2
     delay = [rng.uniform(0, 2 * subflows) for _ in range(subflows)]
     ready = [0.0] * subflows
-    arrivals: list[tuple[float, int, int]] = []
-    for number in range(segments // burst):
-        subflow = rng.randrange(subflows)
+    found: list[tuple[float, int, int]] = []
+    for number in range(bursts):
+        subflow = rng.randrange(subflows) if number < spread else 0
         stall = 10 * subflows if rng.random() < STALLS else 0
         ready[subflow] = max(ready[subflow], number + delay[subflow] + rng.random() + stall)
-        arrivals.append((ready[subflow], number, subflow))
-    arrivals.sort()
-    order = [(number * burst + i, subflow) for _, number, subflow in arrivals for i in range(burst)]
+        found.append((ready[subflow], number, subflow))
+    return [(number, subflow) for _, number, subflow in sorted(found)]
+
+
+def early_share(order: list[Arrival]) -> float:
+    """Return the share of bursts that arrive before one that precedes them."""
+    waiting: set[int] = set()
+    expected = early = 0
+    for number, _ in order:
+        if number != expected:
+            early += 1
+            waiting.add(number)
+            continue
+        expected += 1
+        while expected in waiting:
+            waiting.remove(expected)
+            expected += 1
+    return early / len(order)
+
+
+def spread_for(subflows: int, burst: int, bursts: int, early: float) -> int:
+    """Return how many bursts have to be spread to make that share of all early."""
+    low, high = 0, bursts
+    while low < high:
+        middle = (low + high) // 2
+        if early_share(arrivals(subflows, burst, bursts, middle)) < early:
+            low = middle + 1
+        else:
+            high = middle
+    return high
+
+
+@cache
+def modelled(subflows: int, burst: int, early: float | None = None, segments: int = 8192) -> Trace:
+    """Return the segments that `arrivals` bring; the numbers wrap in the middle.
+
+    Without `early` all data is spread, so that more subflows also mean more disorder; with it, as much as
+    makes this share early whatever their number.
+    """
+    bursts = segments // burst
+    spread = bursts if early is None else spread_for(subflows, burst, bursts, early)
+    first = 2**64 - segments * SEGMENT_BYTES // 2
+    order = [
+        (number * burst + i, subflow)
+        for number, subflow in arrivals(subflows, burst, bursts, spread)
+        for i in range(burst)
+    ]
     starts = np.array([(first + index * SEGMENT_BYTES) % 2**64 for index, _ in order], dtype=np.uint64)
     return Trace(
         first,

@@ -76,12 +76,14 @@ static int packet_id(const uint8_t *data, size_t size, uint32_t *id)
     return 1;
 }
 
-/* Accepts `count` packets, or packets without end when it is negative; how many there were. */
-long queue_accept(int descriptor, uint16_t queue, long count)
+/* Accepts `count` packets, or packets without end when it is negative, and marks them where `mark` is not 0;
+   how many there were. */
+long queue_accept(int descriptor, uint16_t queue, uint32_t mark, long count)
 {
     static struct mmsghdr messages[SLOTS];
     static struct iovec places[SLOTS];
     struct pollfd ready = {descriptor, POLLIN, 0};
+    uint32_t network_mark = htonl(mark);
     long done = 0;
     for (int i = 0; i < SLOTS; i++) {
         places[i] = (struct iovec){slab[i], SLOT_SIZE};
@@ -102,6 +104,8 @@ long queue_accept(int descriptor, uint16_t queue, long count)
             continue;
         begin(&message, NFQNL_MSG_VERDICT_BATCH, queue);
         put(&message, NFQA_VERDICT_HDR, &verdict, sizeof verdict);
+        if (mark)
+            put(&message, NFQA_MARK, &network_mark, sizeof network_mark);
         if (send(descriptor, &message, message.head.nlmsg_len, 0) < 0)
             return -1;
         done += had;
