@@ -2,11 +2,11 @@
 
 import hmac
 
-from mpcore.analysis import secrets
 from mpcore.analysis.data import DataFlow, note_acked, offset_of
 from mpcore.analysis.model import Check, Connection, Event, Side, Subflow
 from mpcore.analysis.packet import Packet
 from mpcore.analysis.registry import Registry
+from mpcore.mptcp import secrets
 from mpcore.wire.values import (
     AddAddr,
     CapableFlag,

@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field
 
-from mpcore.analysis import secrets
 from mpcore.analysis.data import FULL_64
 from mpcore.analysis.model import Connection
+from mpcore.mptcp import secrets
 
 
 @dataclass(slots=True)

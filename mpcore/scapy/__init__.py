@@ -4,98 +4,14 @@
 `conf.exts.load("mpcore")`, by `load_contrib("mptcp")` and `load_contrib("shim6")`.
 """
 
-from mpcore.scapy.mptcp import (
-    MPTCPDSS,
-    MPTCPAddAddr,
-    MPTCPAddAddrV0,
-    MPTCPCapable,
-    MPTCPCapableV0,
-    MPTCPExperimental,
-    MPTCPFail,
-    MPTCPFastclose,
-    MPTCPJoinAck,
-    MPTCPJoinSyn,
-    MPTCPJoinSynAck,
-    MPTCPMalformed,
-    MPTCPOption,
-    MPTCPPrio,
-    MPTCPRemoveAddr,
-    MPTCPReset,
-)
-from mpcore.scapy.shim6 import (
-    Shim6,
-    Shim6Error,
-    Shim6I1,
-    Shim6I2,
-    Shim6I2bis,
-    Shim6Keepalive,
-    Shim6Payload,
-    Shim6Probe,
-    Shim6ProbeReport,
-    Shim6R1,
-    Shim6R1bis,
-    Shim6R2,
-    Shim6Unknown,
-    Shim6UpdateAck,
-    Shim6UpdateRequest,
-    to_locators,
-    to_ulids,
-)
-from mpcore.scapy.shim6_options import (
-    Shim6OptCgaParameters,
-    Shim6OptCgaSignature,
-    Shim6OptForkedInstance,
-    Shim6OptKeepaliveTimeout,
-    Shim6OptLocatorList,
-    Shim6OptLocatorPreferences,
-    Shim6OptUlidPair,
-    Shim6OptUnknown,
-    Shim6OptValidator,
-)
-from mpcore.scapy.tcp import mptcp_options
+from mpcore.scapy import mptcp, shim6, shim6_options, tcp
+from mpcore.scapy.mptcp import *
+from mpcore.scapy.shim6 import *
+from mpcore.scapy.shim6_options import *
+from mpcore.scapy.tcp import *
 
-__all__ = [
-    "MPTCPDSS",
-    "MPTCPAddAddr",
-    "MPTCPAddAddrV0",
-    "MPTCPCapable",
-    "MPTCPCapableV0",
-    "MPTCPExperimental",
-    "MPTCPFail",
-    "MPTCPFastclose",
-    "MPTCPJoinAck",
-    "MPTCPJoinSyn",
-    "MPTCPJoinSynAck",
-    "MPTCPMalformed",
-    "MPTCPOption",
-    "MPTCPPrio",
-    "MPTCPRemoveAddr",
-    "MPTCPReset",
-    "Shim6",
-    "Shim6Error",
-    "Shim6I1",
-    "Shim6I2",
-    "Shim6I2bis",
-    "Shim6Keepalive",
-    "Shim6OptCgaParameters",
-    "Shim6OptCgaSignature",
-    "Shim6OptForkedInstance",
-    "Shim6OptKeepaliveTimeout",
-    "Shim6OptLocatorList",
-    "Shim6OptLocatorPreferences",
-    "Shim6OptUlidPair",
-    "Shim6OptUnknown",
-    "Shim6OptValidator",
-    "Shim6Payload",
-    "Shim6Probe",
-    "Shim6ProbeReport",
-    "Shim6R1",
-    "Shim6R1bis",
-    "Shim6R2",
-    "Shim6Unknown",
-    "Shim6UpdateAck",
-    "Shim6UpdateRequest",
-    "mptcp_options",
-    "to_locators",
-    "to_ulids",
-]
+__all__: list[str] = []
+__all__ += mptcp.__all__
+__all__ += shim6.__all__
+__all__ += shim6_options.__all__
+__all__ += tcp.__all__

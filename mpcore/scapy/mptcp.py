@@ -7,7 +7,8 @@ subtype, is an `MPTCPMalformed` with the same bytes. Field names are those of th
 What is left out is computed when the packet is built: `length`; the token, the HMACs of MP_JOIN and ADD_ADDR
 and the key of MP_FASTCLOSE's kind from the keys that the fields `…Key` give, which take no room on the wire;
 `dataLevelLength` and, with `checksummed`, the checksum of a mapping from the payload of the TCP segment that
-the option stands in (or from `data`). HMACs of version 0 (SHA-1) are not computed.
+the option stands in (or from `data`). An MP_JOIN does not tell its version: with `version=0` its token and
+HMACs are those of RFC 6824, by SHA-1.
 """
 
 from typing import Any
@@ -30,13 +31,33 @@ from scapy.fields import (
 from scapy.packet import Packet
 
 from mpcore.errors import WireError
-from mpcore.mptcp import keys
+from mpcore.mptcp import keys, secrets
 from mpcore.scapy.fields import AddressField, SequenceField, is_set, off_wire
 from mpcore.wire import mptcp_options as values
 from mpcore.wire.checksum import dss_checksum
 from mpcore.wire.mptcp_codec import parse_mptcp_option
 
+__all__ = [
+    "MPTCPDSS",
+    "MPTCPAddAddr",
+    "MPTCPAddAddrV0",
+    "MPTCPCapable",
+    "MPTCPCapableV0",
+    "MPTCPExperimental",
+    "MPTCPFail",
+    "MPTCPFastclose",
+    "MPTCPJoinAck",
+    "MPTCPJoinSyn",
+    "MPTCPJoinSynAck",
+    "MPTCPMalformed",
+    "MPTCPOption",
+    "MPTCPPrio",
+    "MPTCPRemoveAddr",
+    "MPTCPReset",
+]
+
 KIND = 30
+JOIN_INPUT = ("senderKey", "receiverKey", "senderNonce", "receiverNonce")  # of the HMAC of an MP_JOIN
 RESET_REASONS = {
     0: "unspecified",
     1: "MPTCP-specific error",
@@ -131,12 +152,14 @@ class MPTCPJoinSyn(MPTCPOption):
         XIntField("receiverToken", None),
         XIntField("senderNonce", 0),
         off_wire("receiverKey"),
+        off_wire("version"),
     ]
 
     def post_build(self, pkt: bytes, pay: bytes) -> bytes:
         """Compute the token."""
         if not is_set(self, "receiverToken") and is_set(self, "receiverKey"):
-            pkt = pkt[:4] + keys.token(self.receiverKey).to_bytes(4, "big") + pkt[8:]
+            token = secrets.token(_version(self), self.receiverKey)
+            pkt = pkt[:4] + token.to_bytes(4, "big") + pkt[8:]
         return super().post_build(pkt, pay)
 
     def mysummary(self) -> str:
@@ -158,15 +181,13 @@ class MPTCPJoinSynAck(MPTCPOption):
         off_wire("senderKey"),
         off_wire("receiverKey"),
         off_wire("receiverNonce"),
+        off_wire("version"),
     ]
 
     def post_build(self, pkt: bytes, pay: bytes) -> bytes:
         """Compute the HMAC."""
-        if not is_set(self, "senderTruncatedHmac") and _has(
-            self, "senderKey", "receiverKey", "receiverNonce"
-        ):
-            hmac = keys.join_hmac(self.senderKey, self.receiverKey, self.senderNonce, self.receiverNonce)
-            pkt = pkt[:4] + hmac[: keys.JOIN_SYNACK_HMAC_SIZE] + pkt[12:]
+        if not is_set(self, "senderTruncatedHmac") and _has(self, *JOIN_INPUT):
+            pkt = pkt[:4] + _join_hmac(self)[: secrets.SYNACK_SIZE] + pkt[12:]
         return super().post_build(pkt, pay)
 
 
@@ -182,19 +203,27 @@ class MPTCPJoinAck(MPTCPOption):
         off_wire("receiverKey"),
         off_wire("senderNonce"),
         off_wire("receiverNonce"),
+        off_wire("version"),
     ]
 
     def post_build(self, pkt: bytes, pay: bytes) -> bytes:
         """Compute the HMAC."""
-        names = ("senderKey", "receiverKey", "senderNonce", "receiverNonce")
-        if not is_set(self, "senderHmac") and _has(self, *names):
-            hmac = keys.join_hmac(*(self.getfieldval(name) for name in names))
-            pkt = pkt[:4] + hmac[: keys.JOIN_ACK_HMAC_SIZE]
+        if not is_set(self, "senderHmac") and _has(self, *JOIN_INPUT):
+            pkt = pkt[:4] + _join_hmac(self)[: secrets.ACK_SIZE]
         return super().post_build(pkt, pay)
 
 
 def _has(packet: Packet, *names: str) -> bool:
     return all(is_set(packet, name) for name in names)
+
+
+def _version(packet: Packet) -> int:
+    version = packet.getfieldval("version")
+    return 1 if version is None else int(version)
+
+
+def _join_hmac(packet: Packet) -> bytes:
+    return secrets.join_hmac(_version(packet), *(packet.getfieldval(name) for name in JOIN_INPUT))
 
 
 def _flag(letter: str) -> Any:

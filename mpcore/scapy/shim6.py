@@ -39,6 +39,26 @@ from scapy.packet import Packet, Raw, bind_bottom_up, bind_layers, bind_top_down
 from mpcore.scapy.shim6_options import OptionsField
 from mpcore.wire.checksum import checksum
 
+__all__ = [
+    "Shim6",
+    "Shim6Error",
+    "Shim6I1",
+    "Shim6I2",
+    "Shim6I2bis",
+    "Shim6Keepalive",
+    "Shim6Payload",
+    "Shim6Probe",
+    "Shim6ProbeReport",
+    "Shim6R1",
+    "Shim6R1bis",
+    "Shim6R2",
+    "Shim6Unknown",
+    "Shim6UpdateAck",
+    "Shim6UpdateRequest",
+    "to_locators",
+    "to_ulids",
+]
+
 PROTOCOL = 140
 NO_NEXT_HEADER = 59
 ERROR_CODES = {

@@ -19,6 +19,18 @@ from scapy.fields import (
 )
 from scapy.packet import Packet, Raw
 
+__all__ = [
+    "Shim6OptCgaParameters",
+    "Shim6OptCgaSignature",
+    "Shim6OptForkedInstance",
+    "Shim6OptKeepaliveTimeout",
+    "Shim6OptLocatorList",
+    "Shim6OptLocatorPreferences",
+    "Shim6OptUlidPair",
+    "Shim6OptUnknown",
+    "Shim6OptValidator",
+]
+
 METHODS = {0: "none", 1: "HBA", 2: "CGA"}  # RFC 5533 table 4, not its §17
 START = 4  # octets of type and length
 

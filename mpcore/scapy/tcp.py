@@ -7,6 +7,10 @@ from scapy.packet import Packet
 
 from mpcore.scapy.mptcp import KIND, MPTCPDSS, MPTCPOption
 
+__all__ = [
+    "mptcp_options",
+]
+
 NAME = "MPTCP"
 END, NOP = 0, 1
 

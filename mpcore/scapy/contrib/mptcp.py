@@ -4,42 +4,10 @@
 
 """`load_contrib("mptcp")`: Multipath TCP (MPTCP) options."""
 
-from mpcore.scapy import (
-    MPTCPDSS,
-    MPTCPAddAddr,
-    MPTCPAddAddrV0,
-    MPTCPCapable,
-    MPTCPCapableV0,
-    MPTCPExperimental,
-    MPTCPFail,
-    MPTCPFastclose,
-    MPTCPJoinAck,
-    MPTCPJoinSyn,
-    MPTCPJoinSynAck,
-    MPTCPMalformed,
-    MPTCPOption,
-    MPTCPPrio,
-    MPTCPRemoveAddr,
-    MPTCPReset,
-    mptcp_options,
-)
+from mpcore.scapy import mptcp, tcp
+from mpcore.scapy.mptcp import *
+from mpcore.scapy.tcp import *
 
-__all__ = [
-    "MPTCPDSS",
-    "MPTCPAddAddr",
-    "MPTCPAddAddrV0",
-    "MPTCPCapable",
-    "MPTCPCapableV0",
-    "MPTCPExperimental",
-    "MPTCPFail",
-    "MPTCPFastclose",
-    "MPTCPJoinAck",
-    "MPTCPJoinSyn",
-    "MPTCPJoinSynAck",
-    "MPTCPMalformed",
-    "MPTCPOption",
-    "MPTCPPrio",
-    "MPTCPRemoveAddr",
-    "MPTCPReset",
-    "mptcp_options",
-]
+__all__: list[str] = []
+__all__ += mptcp.__all__
+__all__ += tcp.__all__

@@ -4,60 +4,10 @@
 
 """`load_contrib("shim6")`: Shim6 extension header and control messages."""
 
-from mpcore.scapy import (
-    Shim6,
-    Shim6Error,
-    Shim6I1,
-    Shim6I2,
-    Shim6I2bis,
-    Shim6Keepalive,
-    Shim6OptCgaParameters,
-    Shim6OptCgaSignature,
-    Shim6OptForkedInstance,
-    Shim6OptKeepaliveTimeout,
-    Shim6OptLocatorList,
-    Shim6OptLocatorPreferences,
-    Shim6OptUlidPair,
-    Shim6OptUnknown,
-    Shim6OptValidator,
-    Shim6Payload,
-    Shim6Probe,
-    Shim6ProbeReport,
-    Shim6R1,
-    Shim6R1bis,
-    Shim6R2,
-    Shim6Unknown,
-    Shim6UpdateAck,
-    Shim6UpdateRequest,
-    to_locators,
-    to_ulids,
-)
+from mpcore.scapy import shim6, shim6_options
+from mpcore.scapy.shim6 import *
+from mpcore.scapy.shim6_options import *
 
-__all__ = [
-    "Shim6",
-    "Shim6Error",
-    "Shim6I1",
-    "Shim6I2",
-    "Shim6I2bis",
-    "Shim6Keepalive",
-    "Shim6OptCgaParameters",
-    "Shim6OptCgaSignature",
-    "Shim6OptForkedInstance",
-    "Shim6OptKeepaliveTimeout",
-    "Shim6OptLocatorList",
-    "Shim6OptLocatorPreferences",
-    "Shim6OptUlidPair",
-    "Shim6OptUnknown",
-    "Shim6OptValidator",
-    "Shim6Payload",
-    "Shim6Probe",
-    "Shim6ProbeReport",
-    "Shim6R1",
-    "Shim6R1bis",
-    "Shim6R2",
-    "Shim6Unknown",
-    "Shim6UpdateAck",
-    "Shim6UpdateRequest",
-    "to_locators",
-    "to_ulids",
-]
+__all__: list[str] = []
+__all__ += shim6.__all__
+__all__ += shim6_options.__all__
