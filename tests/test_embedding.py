@@ -175,6 +175,14 @@ def test_every_module_declares_that_it_needs_no_gil() -> None:
     assert [path.name for path in bodies if "Py_MOD_GIL_NOT_USED" not in path.read_text()] == []
 
 
+def test_a_free_threaded_interpreter_stays_so() -> None:
+    """A module that does not declare it would switch the GIL on for the whole process."""
+    if getattr(sys, "_is_gil_enabled", lambda: True)():
+        pytest.skip("this interpreter has a GIL")
+    code = f"import sys, {', '.join(CORE)}; print(sys._is_gil_enabled())"
+    assert run_python(code).strip() == "False"
+
+
 def talk(seed: int) -> str:
     """Two endpoints over two links that lose; the digest of every packet that went by."""
 
