@@ -9,6 +9,7 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
@@ -116,10 +117,14 @@ class RoutingConfig(Section, frozen=True):
     mark_seen: Mark = 0x10000000
     # Bit of the packet and connection mark that says: this connection needs mpcore no more.
     mark_leave: Mark = 0x20000000
+    # Bit of the packet and connection mark that says: without mpcore this connection cannot go on.
+    mark_taken: Mark = 0x40000000
 
     def __post_init__(self) -> None:
-        if self.mark_seen & self.mark_leave:
-            raise ValueError("mark_seen and mark_leave share a bit; they must differ in all")
+        marks = {"mark_seen": self.mark_seen, "mark_leave": self.mark_leave, "mark_taken": self.mark_taken}
+        for (name, mark), (other, another) in combinations(marks.items(), 2):
+            if mark & another:
+                raise ValueError(f"{name} and {other} share a bit; they must differ in all")
 
 
 class QueueConfig(Section, frozen=True):

@@ -107,6 +107,7 @@ def test_an_unknown_word_is_refused_with_the_known_ones(key: str, words: str) ->
         ("mptcp.exclude=[1.5]", "mptcp.exclude: Expected a string"),
         ("mptcp.exclude=[true]", "mptcp.exclude: Expected a string"),
         ("routing.mark_seen=0x20000000", "routing: mark_seen and mark_leave share a bit"),
+        ("routing.mark_taken=0x30000000", "routing: mark_seen and mark_taken share a bit"),
         ("routing.table_base=254", "routing.table_base: Expected `int` >= 256"),
         ("queue.number=70000", "queue.number: Expected `int` <= 65535"),
         ("limits.max_connections=0", "limits.max_connections: Expected `int` >= 1"),

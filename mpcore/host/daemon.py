@@ -2,7 +2,8 @@
 
 Order matters. Nothing of the host is touched before the lock says that no other daemon runs here. The queue
 is open before leftovers of a killed daemon go and before a rule can send a packet to it, and the rules are
-gone before it closes, because the kernel drops what waits in a queue that closes.
+gone before it closes, because the kernel drops what waits in a queue that closes. A guardian takes back what
+a killed daemon could not.
 """
 
 import logging
@@ -12,11 +13,14 @@ from contextlib import ExitStack
 
 from mpcore.config import Config
 from mpcore.endpoint import Endpoint
+from mpcore.host.adopt import AdoptedAddresses
 from mpcore.host.control import ControlServer, build_handlers
 from mpcore.host.driver import Driver
+from mpcore.host.guardian import Guardian
 from mpcore.host.lock import NamespaceLock
 from mpcore.host.netlink import AddressMonitor
 from mpcore.host.nfqueue import NetlinkQueue, PacketQueue
+from mpcore.host.orphans import end_orphans
 from mpcore.host.pump import now_ns
 from mpcore.host.reachability import Reachability
 from mpcore.host.routing import SourceRouting
@@ -42,6 +46,8 @@ def run(config: Config) -> int:
         # first of all, so that a signal during the set-up is not the end before everything is taken back
         signals = StopSignals()
         stack.callback(signals.close)
+        stack.callback(NamespaceLock().close)
+        stack.enter_context(Guardian(lambda: clear_up(config)))
         driver = _set_up(config, stack)
         driver.stop_when_readable(signals.fileno())
         print("ready", flush=True)
@@ -58,15 +64,13 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     endpoint = Endpoint(config, rng=random.SystemRandom(), now_ns=now_ns(), reachable=reachable)
     rules = Rules(config)
     holder: list[Driver] = []
-    stack.callback(NamespaceLock().close)
     control = ControlServer(config.control.path, build_handlers(endpoint.snapshot, lambda: holder[0].stop()))
     stack.callback(control.close)
     queue = open_queue(config)
     stack.callback(queue.close)
-    rules.clean_leftovers()
+    clear_up(config)
     routing = SourceRouting(config.routing) if config.routing.manage else None
     if routing is not None:
-        routing.clean_leftovers()
         stack.callback(routing.remove)
     driver = Driver(config, endpoint, queue, monitor, routing, control, on_change=reachable.forget)
     holder.append(driver)
@@ -74,6 +78,17 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     stack.callback(rules.remove)
     rules.install()
     return driver
+
+
+def clear_up(config: Config) -> None:
+    """Take back what a killed daemon left, and end the connections that it took over. Raises HostError."""
+    rules = Rules(config)
+    if rules.refuse_orphans():
+        end_orphans(config.routing.mark_seen)
+    rules.clean_leftovers()
+    if config.routing.manage:
+        SourceRouting(config.routing).clean_leftovers()
+    AdoptedAddresses().clean_leftovers()
 
 
 def open_queue(config: Config) -> PacketQueue:
@@ -87,6 +102,7 @@ def open_queue(config: Config) -> PacketQueue:
             max_length=settings.max_length,
             mark_seen=routing.mark_seen,
             mark_leave=routing.mark_leave,
+            mark_taken=routing.mark_taken,
         )
     return NetlinkQueue(
         settings.number,
@@ -95,4 +111,5 @@ def open_queue(config: Config) -> PacketQueue:
         fail_open=settings.fail_open,
         mark_seen=routing.mark_seen,
         mark_leave=routing.mark_leave,
+        mark_taken=routing.mark_taken,
     )

@@ -62,7 +62,6 @@ class Driver:
         self._control = control
         self._on_change = on_change
         self._adopted = AdoptedAddresses()
-        self._adopted.clean_leftovers()
         self._pump = Pump(endpoint, queue, self._open_sender)
         if config.queue.backend == "netlink" and config.queue.gso:
             endpoint.engine.hold_carriers(config.queue.max_length // 4)
@@ -78,17 +77,12 @@ class Driver:
 
     def run(self) -> None:
         """Run until `stop` is called, then end the connections while packets still come by here."""
-        while not self._stopping:
-            for key, _ in self._selector.select(self._sleep_s()):
-                if key.data is self._control:
-                    self._control.handle_ready(key)
-                else:
-                    handle: Callable[[], None] = key.data
-                    handle()
-            self._on_time()
-            self._publish()
-        self._endpoint.shut_down(now_ns())
-        self._pump.work()
+        try:
+            while not self._stopping:
+                self._turn()
+        finally:
+            self._endpoint.shut_down(now_ns())
+            self._pump.work()
 
     def stop_when_readable(self, descriptor: int) -> None:
         """End `run` once `descriptor` has something to read."""
@@ -109,6 +103,16 @@ class Driver:
     def stats(self) -> dict[str, Any]:
         """Return the raw sockets' counters."""
         return self._pump.sender_stats()
+
+    def _turn(self) -> None:
+        for key, _ in self._selector.select(self._sleep_s()):
+            if key.data is self._control:
+                self._control.handle_ready(key)
+            else:
+                handle: Callable[[], None] = key.data
+                handle()
+        self._on_time()
+        self._publish()
 
     def _sleep_s(self) -> float:
         deadline = self._endpoint.poll_timeout()

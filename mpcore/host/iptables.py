@@ -24,11 +24,12 @@ TOOLS = {
 
 @dataclass(frozen=True, slots=True)
 class RuleSettings:
-    """What the rules depend on: queue number, the two marks (single bits), loopback traffic, exclusions."""
+    """What the rules depend on: queue number, the marks (distinct bits), loopback traffic, exclusions."""
 
     queue: int
     mark_seen: int
     mark_leave: int
+    mark_taken: int
     loopback: bool
     exclusions: tuple[ExcludeRule, ...]
 
@@ -61,7 +62,7 @@ class Iptables:
         """Put the rules in, all or none of a table. Raises HostError."""
         leave = f"{settings.mark_leave:#x}"
         connmark = self.accepts("mangle", f"-m connmark --mark {leave}/{leave} -j RETURN") and self.accepts(
-            "mangle", f"-j CONNMARK --save-mark --mask {leave}"
+            "mangle", f"-m conntrack --ctstate INVALID -j CONNMARK --save-mark --mask {leave}"
         )
         run_command(restore(self.tool), script(mangle_lines(self.version, settings, connmark)))
         if self.accepts("raw", "-j CT --notrack"):
@@ -73,6 +74,16 @@ class Iptables:
             lines = removal_lines(run_command([f"{tool}-save"]))
             if lines:
                 run_command(restore(tool), script(lines))
+
+    def refuse_orphans(self, settings: RuleSettings) -> bool:
+        """Put refusal in the place of a dead daemon's queue; False when there is none. Raises HostError."""
+        found = False
+        for tool in installed_tools(self.version):
+            lines = removal_lines(run_command([f"{tool}-save", "-t", "mangle"]))
+            if lines:
+                found = True
+                run_command(restore(tool), script([*orphan_lines(settings), *lines]))
+        return found
 
 
 def restore(tool: str) -> list[str]:
@@ -115,18 +126,26 @@ def chain_rules(
     """Yield the rules of one direction, in order.
 
     A packet that a verdict let go carries the mark, so that it never comes twice, even when somebody's new
-    hook makes the kernel start over with it.
+    hook makes the kernel start over with it. What becomes of a connection is saved in its own mark: one that
+    mpcore took over does not bypass the queue when nobody reads it, for its ends number bytes differently.
     """
-    seen, leave = f"{settings.mark_seen:#x}", f"{settings.mark_leave:#x}"
+    marks = (settings.mark_seen, settings.mark_leave, settings.mark_taken)
+    seen, leave, taken = (f"{mark:#x}" for mark in marks)
+    fate = f"{settings.mark_leave | settings.mark_taken:#x}"
     if connmark:
         yield f"-m connmark --mark {leave}/{leave} -j RETURN"
-        yield f"-m mark --mark {leave}/{leave} -j CONNMARK --save-mark --mask {leave}"
+        yield f"-m mark ! --mark 0x0/{fate} -j CONNMARK --save-mark --mask {fate}"
     yield f"-m mark --mark {seen}/{seen} -j RETURN"
+    if connmark:
+        yield f"-m connmark --mark {taken}/{taken} -j NFQUEUE --queue-num {settings.queue}"
     if not settings.loopback:
         yield f"{device} lo -j RETURN"
     for exclusion in settings.exclusions:
         if exclusion.network is None or exclusion.network.version == version:
             yield from exclusion_rules(exclusion, remote)
+    if connmark:
+        # tracking knows no connection by a socket's numbers that are far ahead of its first subflow's
+        yield f"-m conntrack --ctstate INVALID -j NFQUEUE --queue-num {settings.queue}"
     yield f"-p tcp -j NFQUEUE --queue-num {settings.queue} --queue-bypass"
 
 
@@ -156,6 +175,23 @@ def raw_lines(settings: RuleSettings) -> list[str]:
         ":MPCORE-RAW - [0:0]",
         f"-A MPCORE-RAW -m mark --mark {seen}/{seen} -j CT --notrack",
         "-A OUTPUT -o lo -p tcp -j MPCORE-RAW",
+        "COMMIT",
+    ]
+
+
+def orphan_lines(settings: RuleSettings) -> list[str]:
+    """Return the script that resets connections taken over by a daemon that is dead, from either end.
+
+    Resets pass, because the refusals are some, and SYNs, because what they begin can be plain TCP.
+    """
+    taken, fate = f"{settings.mark_taken:#x}", f"{settings.mark_leave | settings.mark_taken:#x}"
+    return [
+        "*filter",
+        ":MPCORE-END - [0:0]",
+        f"-A MPCORE-END -p tcp --tcp-flags SYN,RST NONE -m connmark --mark {taken}/{fate}"
+        " -j REJECT --reject-with tcp-reset",
+        "-I OUTPUT -p tcp -j MPCORE-END",
+        "-I INPUT -p tcp -j MPCORE-END",
         "COMMIT",
     ]
 

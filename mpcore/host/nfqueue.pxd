@@ -26,6 +26,7 @@ cdef struct queue_counters_t:
 cdef class PacketQueue:
     cdef readonly uint32_t mark_seen
     cdef readonly uint32_t mark_leave
+    cdef readonly uint32_t mark_taken
     cdef int descriptor            # -1 when closed
     cdef queue_counters_t counters
 

@@ -14,6 +14,7 @@ def rule_settings(config: Config) -> RuleSettings:
         queue=config.queue.number,
         mark_seen=config.routing.mark_seen,
         mark_leave=config.routing.mark_leave,
+        mark_taken=config.routing.mark_taken,
         loopback=config.mptcp.loopback,
         exclusions=config.mptcp.exclude,
     )
@@ -48,6 +49,15 @@ class Rules:
         """Take back what a daemon left that was killed, whichever backend it used. Raises HostError."""
         for backend in (Iptables(4), Iptables(6), Nft()):
             backend.remove()
+
+    def refuse_orphans(self) -> bool:
+        """Reset, instead of queueing, the packets of connections that a dead daemon took over.
+
+        False when no daemon left rules behind. `clean_leftovers` ends it. Raises HostError.
+        """
+        backends: tuple[Backend, ...] = (Iptables(4), Iptables(6), Nft())
+        found = [backend.refuse_orphans(self.settings) for backend in backends]
+        return any(found)
 
     def probe(self) -> tuple[Backend, ...]:
         """Return the backends to use: iptables for each IP version that has it, or nft. Raises HostError."""

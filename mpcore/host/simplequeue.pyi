@@ -13,6 +13,7 @@ class SimpleQueue(PacketQueue):
         max_length: int = 1024,
         mark_seen: int = 0x10000000,
         mark_leave: int = 0x20000000,
+        mark_taken: int = 0,
         slots: int = 64,
     ) -> Self: ...
     @property

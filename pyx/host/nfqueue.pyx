@@ -64,7 +64,8 @@ cdef class PacketQueue:
     """A queue of packets that wait in the kernel for a verdict; the base of every backend.
 
     Thread-safety: one thread uses a queue. Every packet that is let go carries `mark_seen`, so that it is not
-    queued twice.
+    queued twice. One that is to be left, or that is rewritten where `mark_taken` is not 0, carries that mark
+    too and goes through the rules once more, which save it in the connection's.
     """
 
     def __cinit__(self, *args, **options):
@@ -186,14 +187,15 @@ cdef class NetlinkQueue(PacketQueue):
     """
 
     def __cinit__(self, uint16_t number, *, uint32_t max_length=8192, bint gso=True, bint fail_open=True,
-                  uint32_t mark_seen=0x10000000, uint32_t mark_leave=0x20000000, int slots=64,
-                  int descriptor=-1):
+                  uint32_t mark_seen=0x10000000, uint32_t mark_leave=0x20000000, uint32_t mark_taken=0,
+                  int slots=64, int descriptor=-1):
         if not 0 < slots <= 1024:
             raise ValueError("slots must lie in 1…1024")
         self.number = number
         self.slots = slots
         self.mark_seen = mark_seen
         self.mark_leave = mark_leave
+        self.mark_taken = mark_taken
         self.slab = <uint8_t *>calloc(slots, SLOT_SIZE)
         self.messages = <mmsghdr *>calloc(slots, sizeof(mmsghdr))
         self.places = <iovec *>calloc(slots, sizeof(iovec))
@@ -390,6 +392,9 @@ cdef class NetlinkQueue(PacketQueue):
         if packet.verdict == VERDICT_LEAVE:
             out.code = NF_REPEAT
             out.mark |= self.mark_leave
+        elif packet.verdict == VERDICT_REWRITE and self.mark_taken:
+            out.code = NF_REPEAT
+            out.mark |= self.mark_taken
 
     cdef int run_length(self, const packet_t *packets, int count, const verdict_t *first) noexcept nogil:
         """Return how many packets from the first on get exactly its verdict, payloads untouched."""

@@ -56,13 +56,14 @@ cdef class SimpleQueue(PacketQueue):
     """Queue `number` through netfilterqueue alone; `slots`: packets handed out at once. Raises HostError."""
 
     def __cinit__(self, uint16_t number, *, uint32_t max_length=1024, uint32_t mark_seen=0x10000000,
-                  uint32_t mark_leave=0x20000000, int slots=64):
+                  uint32_t mark_leave=0x20000000, uint32_t mark_taken=0, int slots=64):
         if not 0 < slots <= 1024:
             raise ValueError("slots must lie in 1…1024")
         self.number = number
         self.slots = slots
         self.mark_seen = mark_seen
         self.mark_leave = mark_leave
+        self.mark_taken = mark_taken
         self.arrived = []
         self.waiting = {}
         self.slab = <uint8_t *>calloc(slots, SIMPLE_SLOT)
@@ -144,7 +145,7 @@ cdef class SimpleQueue(PacketQueue):
             if packet is None:
                 self.counters.stale += 1
                 continue
-            give_verdict(packet, &packets[i], self.mark_seen, self.mark_leave)
+            give_verdict(packet, &packets[i], self)
             self.counters.verdicts += 1
             self.counters.verdict_messages += 1
             self.counters.send_calls += 1
@@ -166,15 +167,18 @@ cdef int describe(object packet, uint8_t *slot, packet_t *out) except -1:
     return 0
 
 
-cdef int give_verdict(object packet, const packet_t *decision, uint32_t mark_seen,
-                      uint32_t mark_leave) except -1:
+cdef int give_verdict(object packet, const packet_t *decision, PacketQueue queue) except -1:
+    cdef uint32_t saved = 0
     if decision.verdict == VERDICT_DROP:
         packet.drop()
         return 0
-    packet.set_mark(decision.mark | mark_seen | (mark_leave if decision.verdict == VERDICT_LEAVE else 0))
     if decision.verdict == VERDICT_REWRITE:
         packet.set_payload((<const char *>decision.data)[:decision.size])
-    if decision.verdict == VERDICT_LEAVE:
+        saved = queue.mark_taken
+    elif decision.verdict == VERDICT_LEAVE:
+        saved = queue.mark_leave
+    packet.set_mark(decision.mark | queue.mark_seen | saved)
+    if saved:
         packet.repeat()
     else:
         packet.accept()

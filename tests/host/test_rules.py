@@ -1,5 +1,6 @@
 """The rules: what they say, what they leave behind, and what they do to packets."""
 
+import re
 import shutil
 import socket
 
@@ -155,8 +156,10 @@ def test_the_same_rules_in_nft() -> None:
     assert list(nft_chain_rules(rule_settings(config(EXCLUDE)), "oifname", "daddr")) == [
         "meta l4proto != tcp return",
         "ct mark & 0x20000000 == 0x20000000 return",
-        "meta mark & 0x20000000 == 0x20000000 ct mark set ct mark or 0x20000000",
+        "meta mark & 0x20000000 == 0x20000000 ct mark set ct mark and 0x9fffffff or 0x20000000",
+        "meta mark & 0x40000000 == 0x40000000 ct mark set ct mark and 0x9fffffff or 0x40000000",
         "meta mark & 0x10000000 == 0x10000000 return",
+        "ct mark & 0x40000000 == 0x40000000 queue num 5200",
         'oifname "lo" return',
         "tcp sport 22 return",
         "tcp dport 22 return",
@@ -164,6 +167,7 @@ def test_the_same_rules_in_nft() -> None:
         "ip daddr 10.0.0.1/32 tcp dport 80 return",
         "ip6 daddr 2001:db8::/32 return",
         "ip6 daddr 2001:db8::1/128 tcp dport 443 return",
+        "ct state invalid queue num 5200",
         "queue num 5200 bypass",
     ]
 
@@ -178,7 +182,8 @@ def test_nft_takes_its_rules_and_removing_empties_the_chains() -> None:
             patch.setattr(
                 "mpcore.host.nft.chain_rules",
                 lambda *arguments: [
-                    rule.replace("queue num 5200 bypass", "counter") for rule in nft_chain_rules(*arguments)
+                    re.sub(r"queue num \d+( bypass)?", "counter", rule)
+                    for rule in nft_chain_rules(*arguments)
                 ],
             )
         nft.install(settings)
@@ -187,8 +192,13 @@ def test_nft_takes_its_rules_and_removing_empties_the_chains() -> None:
         assert run("nft", "list", "table", "inet", "mpcore") == once
     assert "tcp dport 22 return" in once
     assert "notrack" in once
+    assert nft.refuse_orphans(settings)
+    during = run("nft", "list", "table", "inet", "mpcore")
+    assert "return" not in during
+    assert during.count("reject with tcp reset") == 2
+    assert not nft.refuse_orphans(settings)
     nft.remove()
-    assert "return" not in run("nft", "list", "table", "inet", "mpcore")
+    assert "reject" not in run("nft", "list", "table", "inet", "mpcore")
 
 
 def test_removal_deletes_jumps_before_chains_and_nothing_else() -> None:
@@ -210,4 +220,5 @@ def test_removal_deletes_jumps_before_chains_and_nothing_else() -> None:
 def test_settings_come_from_the_configuration() -> None:
     settings = rules.rule_settings(config("queue.number=9", "mptcp.loopback=true"))
     assert (settings.queue, settings.mark_seen, settings.mark_leave) == (9, 0x10000000, 0x20000000)
+    assert settings.mark_taken == 0x40000000
     assert settings.loopback

@@ -1,10 +1,13 @@
 """The daemon as a guest of its host: it comes, goes, is killed, and leaves everything as it was."""
 
+import os
 import re
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -106,18 +109,105 @@ def test_a_plain_connection_outlives_the_daemon(hosts: Lab, tmp_path: Path) -> N
     exchange_both(pair, BYTES, BYTES)
 
 
-def test_after_a_kill_new_connections_work_at_once(hosts: Lab, tmp_path: Path) -> None:
-    before = standing_rules(hosts.a)
-    daemon = start_daemon(hosts.a, tmp_path)
+def kill(daemon: Daemon, *, guardian: bool) -> None:
+    """Kill the daemon, and with it its guardian or not."""
+    pid = daemon.process.pid
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    if guardian:
+        os.kill(int(child), signal.SIGKILL)
     daemon.process.kill()
     daemon.process.wait()
-    assert standing_rules(hosts.a) != before
+
+
+def fresh(folder: Path) -> Path:
+    """Return a folder for the next daemon, whose log holds its own words alone."""
+    (folder / "next").mkdir()
+    return folder / "next"
+
+
+guardians = pytest.mark.parametrize("guardian", [False, True], ids=["daemon", "daemon-and-guardian"])
+
+
+@guardians
+def test_after_a_kill_new_connections_work_at_once(hosts: Lab, tmp_path: Path, guardian: bool) -> None:
+    before = standing_rules(hosts.a)
+    daemon = start_daemon(hosts.a, tmp_path)
+    kill(daemon, guardian=guardian)
     exchange_both(connect(hosts, **kernel_peer(False)), BYTES, BYTES)
     exchange_both(connect(hosts, **kernel_peer(True)), BYTES, BYTES)
-    with running(hosts.a, tmp_path) as second:
+    if guardian:
+        assert standing_rules(hosts.a) != before
+    else:
+        wait_until(lambda: standing_rules(hosts.a) == before, "the guardian to clear up")
+    with running(hosts.a, fresh(tmp_path)) as second:
         exchange_both(connect(hosts, **kernel_peer(False)), BYTES, BYTES)
         assert second.counters()["MPTcpExtMPCapableSYNACKRX"] == 1
     assert standing_rules(hosts.a) == before
+
+
+@pytest.mark.parametrize(("guardian", "version"), [(False, 4), (False, 6), (True, 4)])
+def test_after_a_kill_both_ends_learn_it(hosts: Lab, tmp_path: Path, guardian: bool, version: int) -> None:
+    """The two ends number bytes differently: neither may hear the other raw, and neither waits for long."""
+    daemon = start_daemon(hosts.a, tmp_path)
+    with (
+        connect(hosts, version=version, **kernel_peer(False)) as reader,
+        connect(hosts, version=version, to_a=True) as plain,
+        connect(hosts, version=version, **kernel_peer(True)) as server,
+    ):
+        for pair in (reader, plain, server):
+            talk(pair)
+        reader.server.sendall(bytes(BYTES))
+        take(reader.client, BYTES)
+        kill(daemon, guardian=guardian)
+        if guardian:
+            # nobody is left to tell the ends; what they send reaches nobody
+            server.server.sendall(b"unheard")
+            server.client.settimeout(0.5)
+            with pytest.raises(TimeoutError):
+                server.client.recv(1)
+        with running(hosts.a, fresh(tmp_path)) if guardian else nullcontext():
+            assert_reset(reader.client, server.server)
+        talk(plain)
+
+
+def take(sock: socket.socket, size: int) -> None:
+    """Receive `size` bytes or more."""
+    while size > 0:
+        received = len(sock.recv(1 << 16))
+        assert received
+        size -= received
+
+
+def assert_reset(*ends: socket.socket) -> None:
+    """A program that waits for bytes at each end gets an error."""
+    for end in ends:
+        end.settimeout(10)
+        with pytest.raises(ConnectionResetError):
+            end.recv(1)
+
+
+@guardians
+def test_after_a_kill_a_sender_learns_it_from_its_own_packets(
+    hosts: Lab, tmp_path: Path, guardian: bool
+) -> None:
+    daemon = start_daemon(hosts.a, tmp_path)
+    with connect(hosts, **kernel_peer(False)) as pair, ThreadPoolExecutor(1) as pool:
+        talk(pair)
+        sending = pool.submit(send_until_error, pair.client)
+        # far enough for connection tracking to find the socket's numbers invalid
+        take(pair.server, 20_000_000)
+        kill(daemon, guardian=guardian)
+        with running(hosts.a, fresh(tmp_path)) if guardian else nullcontext():
+            assert isinstance(sending.result(10), ConnectionResetError)
+
+
+def send_until_error(sock: socket.socket) -> OSError:
+    """Send without end; return what ended it."""
+    try:
+        while True:
+            sock.sendall(bytes(1 << 16))
+    except OSError as error:
+        return error
 
 
 @pytest.mark.parametrize("settings", [(), ("queue.number=7",)], ids=["same-queue", "other-queue"])
@@ -245,7 +335,7 @@ def test_an_address_that_a_connection_kept_goes_with_the_daemon(
             wait_until(lambda: bool(addresses_of_lo(hosts.a)), "the address on lo")
             talk(pair)
             if killed:
-                daemon.process.kill()
+                kill(daemon, guardian=True)
             hosts.a.stop(daemon.process)
         if killed:
             assert addresses_of_lo(hosts.a)
