@@ -45,7 +45,7 @@ from mpcore.events import (
 )
 from mpcore.mptcp import keys
 from mpcore.mptcp.control import ConnectionControl, ControlEffect
-from mpcore.mptcp.flow import FlowKey
+from mpcore.mptcp.flow import FlowKey, flow_key
 from mpcore.mptcp.handshake import Decision, Negotiator
 from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
 from mpcore.mptcp.states import FallbackReason
@@ -53,7 +53,7 @@ from mpcore.policy.base import PathManager
 from mpcore.policy.registry import path_manager
 from mpcore.wire.icmp import IcmpError, parse_icmp_error
 from mpcore.wire.segment import is_intact
-from mpcore.wire.values import parse_mptcp_option, parse_segment
+from mpcore.wire.values import Segment, parse_mptcp_option, parse_segment
 
 EVENTS_MAX = 4096
 HOST_PORTS = (0, 1)  # transmit ports that lead to local sockets
@@ -200,7 +200,7 @@ class Endpoint:
             Transmit(False, segment.dst if way is Direction.FROM_NETWORK else segment.src, packet)
             for packet in decision.transmits
         )
-        self._note_decision(decision)
+        self._note_decision(way, segment, decision)
         return decision
 
     def handle_icmp(self, version: int, message: bytes, now_ns: int) -> None:
@@ -398,7 +398,7 @@ class Endpoint:
         connection.fallback = FALLBACK_WORDS.get(reason, "unknown")
         self._joins.forget_connection(connection.token)
         self._events.append(ConnectionFellBack(connection.token, connection.fallback))
-        self._fallen_back.append(snapshot.fallen_back(connection))
+        self._remember(snapshot.fallen_back(connection))
 
     def _on_subflow_established(self, connection: Connection, path_index: int) -> None:
         ready = connection.subflows.get(path_index)
@@ -432,10 +432,18 @@ class Endpoint:
         if connection.fallback is None:
             self._events.append(ConnectionClosed(connection.token))
 
-    def _note_decision(self, decision: Decision) -> None:
+    def _note_decision(self, way: Direction, segment: Segment, decision: Decision) -> None:
         reason = decision.reason if decision.verdict.kind is VerdictKind.LEAVE else None
         if reason is not None and reason not in QUIET_REASONS:
             self._events.append(ConnectionFellBack(None, str(reason)))
+            self._remember(snapshot.never_begun(flow_key(way, segment), str(reason)))
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        """Keep the entry of a connection that left, in the place of an earlier one between the same ends."""
+        ends = entry["local"], entry["remote"]
+        for earlier in [each for each in self._fallen_back if (each["local"], each["remote"]) == ends]:
+            self._fallen_back.remove(earlier)
+        self._fallen_back.append(entry)
 
     # --- effects
 

@@ -7,6 +7,7 @@ from typing import Any
 from mpcore.actions import Role
 from mpcore.connections import Connection
 from mpcore.engine import Engine
+from mpcore.mptcp.flow import FlowKey
 
 
 def format_endpoint(address: bytes, port: int) -> str:
@@ -49,6 +50,22 @@ def merge(*documents: Mapping[str, Any]) -> dict[str, Any]:
 def fallen_back(connection: Connection) -> dict[str, Any]:
     """Return the entry of a connection that goes on as plain TCP, as it was when it left."""
     return {**_head(connection), "state": "tcp", "bytes_sent": 0, "bytes_received": 0, "subflows": []}
+
+
+def never_begun(key: FlowKey, reason: str) -> dict[str, Any]:
+    """Return the entry of a connection that became plain TCP in its handshake: it has no token."""
+    _, local, local_port, remote, remote_port = key
+    return {
+        "token": None,
+        "role": None,
+        "local": format_endpoint(local, local_port),
+        "remote": format_endpoint(remote, remote_port),
+        "fallback": reason,
+        "state": "tcp",
+        "bytes_sent": 0,
+        "bytes_received": 0,
+        "subflows": [],
+    }
 
 
 def _head(connection: Connection) -> dict[str, Any]:

@@ -6,8 +6,10 @@ from dataclasses import replace
 import pytest
 
 from mpcore.actions import Direction, VerdictKind
+from mpcore.cli.render import format_connection
 from mpcore.config import load_config
-from mpcore.endpoint import Endpoint
+from mpcore.endpoint import FALLEN_BACK_MAX, Endpoint
+from mpcore.host.control_handlers import find_connection
 from mpcore.wire.values import (
     MaxSegmentSize,
     MpCapable,
@@ -73,6 +75,24 @@ def test_a_corrupt_packet_is_not_made_right(endpoint: Endpoint, segment: Segment
     assert give(endpoint, segment, corrupt=True) is VerdictKind.PASS
     assert endpoint.counters()["MpcoreExtBadChecksum"] == 1
     assert endpoint.poll_transmit() == []
+
+
+def test_a_connection_that_fell_back_in_its_handshake_is_shown_with_the_reason(endpoint: Endpoint) -> None:
+    """RFC 8684 §3.1: a SYN/ACK without MP_CAPABLE leaves plain TCP; `mpcore explain` knows it by its ends."""
+    give(endpoint, SYN_OUT)
+    answer = replace(SYN_IN, flags=0x12, src_port=80, dst_port=4000, ack=2)
+    assert give(endpoint, answer) is VerdictKind.LEAVE
+    (entry,) = endpoint.snapshot()["connections"]
+    assert find_connection([entry], "10.0.0.1:4000-10.0.0.2:80") is entry
+    assert (entry["token"], entry["fallback"]) == (None, "the peer's SYN/ACK has no MP_CAPABLE")
+    assert "no MP_CAPABLE" in format_connection(entry)
+    for port in range(4000, 4000 + 2 * FALLEN_BACK_MAX):
+        for _ in range(2):
+            give(endpoint, replace(SYN_OUT, src_port=port))
+            give(endpoint, replace(answer, dst_port=port))
+    ends = [(each["local"], each["remote"]) for each in endpoint.snapshot()["connections"]]
+    assert len(set(ends)) == len(ends)
+    assert len(endpoint.snapshot()["connections"]) == FALLEN_BACK_MAX
 
 
 def test_an_unknown_token_is_refused(endpoint: Endpoint) -> None:

@@ -76,5 +76,7 @@ def _names_of(entry: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def format_token(token: object) -> str:
-    """Return a token as `ip mptcp` prints it: eight hexadecimal digits."""
+    """Return a token as `ip mptcp` prints it: eight hexadecimal digits; "-" for none."""
+    if token is None:
+        return "-"
     return f"{token:08x}" if isinstance(token, int) else str(token)
