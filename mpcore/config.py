@@ -84,6 +84,9 @@ class MptcpConfig(Section, frozen=True):
     add_addr_timeout_s: Seconds = 1.0
     # SYNs with MP_CAPABLE before one without it is let through (RFC 8684 §3.9.3).
     syn_fallback_retries: Annotated[int, msgspec.Meta(ge=0, le=16)] = 2
+    # Seconds without MP_CAPABLE to a peer that answered only a SYN without it (RFC 8684 §3.9.3); twice as
+    # long each time that it happens again, 0 for never.
+    blackhole_s: Annotated[float, msgspec.Meta(ge=0.0, le=86400.0)] = 3600.0
 
     def __post_init__(self) -> None:
         if self.join_port_min > self.join_port_max:
@@ -93,6 +96,11 @@ class MptcpConfig(Section, frozen=True):
     def close_timeout_ns(self) -> int:
         """Nanoseconds of `close_timeout_s`."""
         return round(self.close_timeout_s * SECOND_NS)
+
+    @property
+    def blackhole_ns(self) -> int:
+        """Nanoseconds of `blackhole_s`."""
+        return round(self.blackhole_s * SECOND_NS)
 
     @property
     def add_addr_timeout_ns(self) -> int:

@@ -25,6 +25,10 @@ FALLBACK_RULES = {
         "RFC 8684 §3.9.3",
         "a middlebox may drop such SYNs; mptcp.syn_fallback_retries says after how many",
     ),
+    "SYNs with MP_CAPABLE to this peer stayed unanswered a while ago": (
+        "RFC 8684 §3.9.3",
+        "a middlebox dropped them and let a plain one through; mptcp.blackhole_s says how long none is sent",
+    ),
     "simultaneous open": ("RFC 8684 §3.1", "both sides are clients, and the keys have no order"),
     "the peer did not offer MP_CAPABLE": ("RFC 8684 §3.1", "the peer, or a middlebox, knows only TCP"),
     "the peer's SYN/ACK has no MP_CAPABLE": (

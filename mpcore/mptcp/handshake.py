@@ -28,6 +28,7 @@ from mpcore.actions import Direction, OpenConnection, Role, Verdict, VerdictKind
 from mpcore.config import LimitsConfig, MptcpConfig
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
+from mpcore.mptcp.blackhole import BlackholeCache
 from mpcore.mptcp.capable import VERSION, syn_ack_fault, syn_fault, third_ack_fault
 from mpcore.mptcp.flow import FlowKey, flow_key
 from mpcore.mptcp.states import FallbackReason
@@ -86,6 +87,7 @@ class _HalfOpen:
     remote: SynParameters | None = None
     peer_flags: int = 0
     retransmissions: int = 0
+    retreated: bool = False  # the last SYN had no MP_CAPABLE
 
 
 class Negotiator:
@@ -100,6 +102,7 @@ class Negotiator:
         counts: one integer a `Counter`, which this object raises
 
     Attributes:
+        blackholes: peers that get no MP_CAPABLE for a while (RFC 8684 §3.9.3)
         evicted: handshakes that gave their place to newer ones
         own_mptcp_seen: a program of this host spoke MPTCP itself; the kernel has tokens unknown here
     """
@@ -123,6 +126,7 @@ class Negotiator:
         self.counts = counts if counts is not None else [0] * COUNTER_COUNT
         self.evicted = 0
         self.own_mptcp_seen = False
+        self.blackholes = BlackholeCache(config.blackhole_ns)
 
     def __len__(self) -> int:
         return len(self._half_open)
@@ -167,6 +171,8 @@ class Negotiator:
         reason = self._unfit(key, segment, self._config.client)
         if reason is None and speaks_mptcp(segment):
             reason = FallbackReason.OWN_MPTCP
+        if reason is None and self.blackholes.holds(key[3], now_ns):
+            reason = FallbackReason.BLACKHOLE
         if reason is not None:
             return _leave(reason)
         return self._start(Role.CLIENT, key, now_ns, lambda half: self._offer(key, half, segment))
@@ -192,9 +198,11 @@ class Negotiator:
         half.retransmissions += 1
         # RFC 8684 §3.7: a path that swallows the option must not swallow the connection.
         if half.retransmissions > self._config.syn_fallback_retries:
-            self._forget(key)
-            self._count(Counter.MPCAPABLE_SYN_TX_DROP)
-            return _leave(FallbackReason.SYN_UNANSWERED)
+            if not half.retreated:
+                self._count(Counter.MPCAPABLE_SYN_TX_DROP)
+            half.retreated = True
+            self._touch(key, half, now_ns)
+            return _PASS
         self._touch(key, half, now_ns)
         return self._offer(key, half, segment)
 
@@ -210,6 +218,11 @@ class Negotiator:
         if not segment.flags & SYN or not answers:
             return _PASS
         self._forget(key)
+        if half.retreated and segment.find(MpCapable) is None:
+            # it was the option that stayed unanswered, not the SYN
+            self.blackholes.note(key[3], now_ns)
+            return _leave(FallbackReason.SYN_UNANSWERED)
+        self.blackholes.forget(key[3])
         return self._accept_synack(key, half, segment)
 
     def _accept_synack(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:

@@ -137,6 +137,7 @@ class FallbackReason(StrEnum):
     TOKEN_TABLE_FULL = "no free token"
     TABLE_FULL = "limits.max_connections is reached"
     SYN_UNANSWERED = "SYNs with MP_CAPABLE stayed unanswered"
+    BLACKHOLE = "SYNs with MP_CAPABLE to this peer stayed unanswered a while ago"
     SIMULTANEOUS_OPEN = "simultaneous open"
     NOT_OFFERED = "the peer did not offer MP_CAPABLE"
     NOT_ACCEPTED = "the peer's SYN/ACK has no MP_CAPABLE"

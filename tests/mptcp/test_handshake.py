@@ -13,6 +13,7 @@ from mpcore.actions import Direction, OpenConnection, Role, VerdictKind
 from mpcore.config import ExcludeRule, LimitsConfig, MptcpConfig
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
+from mpcore.mptcp.blackhole import ENTRIES_MAX, BlackholeCache
 from mpcore.mptcp.handshake import HALF_OPEN_TIMEOUT_NS, Decision, Negotiator
 from mpcore.mptcp.states import FallbackReason
 from mpcore.wire.values import (
@@ -275,8 +276,57 @@ def test_unanswered_syns_end_in_plain_tcp() -> None:
     first = run.host(client_syn())
     assert run.host(client_syn()) == first
     assert run.host(client_syn()) == first
-    assert left(run.host(client_syn())) == FallbackReason.SYN_UNANSWERED
+    for _ in range(2):
+        assert run.host(client_syn()).verdict.kind is VerdictKind.PASS
     assert run.negotiator.counts[Counter.MPCAPABLE_SYN_TX_DROP] == 1
+    assert left(run.network(peer_syn_ack(SackPermitted()))) == FallbackReason.SYN_UNANSWERED
+    assert len(run.negotiator) == 0
+
+
+def retreat(run: Bench) -> None:
+    """Let one SYN with the option stay unanswered, and have the next answered."""
+    run.host(client_syn())
+    run.host(client_syn())
+    assert left(run.network(peer_syn_ack(SackPermitted()))) == FallbackReason.SYN_UNANSWERED
+
+
+def test_a_peer_behind_a_blackhole_is_remembered_longer_each_time() -> None:
+    """RFC 8684 §3.9.3."""
+    run = bench(syn_fallback_retries=0, blackhole_s=10.0)
+    for seconds in (10, 20, 40):
+        retreat(run)
+        run.now_ns += seconds * 1_000_000_000 - 1
+        assert left(run.host(client_syn())) == FallbackReason.BLACKHOLE
+        run.now_ns += 1
+    assert rewritten(run.host(client_syn())).find(MpCapable) is not None
+    opened(run.network(peer_syn_ack()))
+    assert len(run.negotiator.blackholes) == 0
+
+
+def test_a_late_answer_with_the_option_is_no_blackhole() -> None:
+    """The round trip may be longer than the host's patience: the option came through all the same."""
+    run = bench(syn_fallback_retries=0)
+    run.host(client_syn())
+    run.host(client_syn())
+    opened(run.network(peer_syn_ack()))
+    assert len(run.negotiator.blackholes) == 0
+
+
+def test_a_peer_that_never_answers_is_not_remembered() -> None:
+    run = bench(syn_fallback_retries=0)
+    for _ in range(5):
+        run.host(client_syn())
+    assert len(run.negotiator.blackholes) == 0
+
+
+def test_blackholes_can_be_left_unremembered_and_are_never_too_many() -> None:
+    run = bench(syn_fallback_retries=0, blackhole_s=0.0)
+    retreat(run)
+    assert rewritten(run.host(client_syn())).find(MpCapable) is not None
+    cache = BlackholeCache(1)
+    for number in range(ENTRIES_MAX + 9):
+        cache.note(number.to_bytes(4), 0)
+    assert len(cache) == ENTRIES_MAX
 
 
 def test_another_attempt_from_the_same_port_begins_anew() -> None:
