@@ -127,11 +127,15 @@ class RoutingConfig(Section, frozen=True):
     mark_leave: Mark = 0x20000000
     # Bit of the packet and connection mark that says: without mpcore this connection cannot go on.
     mark_taken: Mark = 0x40000000
+    # Bit of the packet mark that says: Shim6 has seen it.
+    mark_shim6: Mark = 0x04000000
+    # Bit of the packet mark that says: Shim6 is to rewrite it.
+    mark_rewrite: Mark = 0x08000000
 
     def __post_init__(self) -> None:
-        marks = {"mark_seen": self.mark_seen, "mark_leave": self.mark_leave, "mark_taken": self.mark_taken}
-        for (name, mark), (other, another) in combinations(marks.items(), 2):
-            if mark & another:
+        names = ("mark_seen", "mark_leave", "mark_taken", "mark_shim6", "mark_rewrite")
+        for name, other in combinations(names, 2):
+            if getattr(self, name) & getattr(self, other):
                 raise ValueError(f"{name} and {other} share a bit; they must differ in all")
 
 

@@ -81,6 +81,8 @@ class Shim6Endpoint:
         self._now_ns = now_ns
         self._moved_by_mptcp = moved_by_mptcp
         self._installed: dict[int, Path] = {}
+        self._path_changes: dict[int, Path | None] = {}
+        self._ulids: set[bytes] = set()
         self._interfaces: dict[bytes, tuple[str, bool]] = {}
         self._transmits: list[Transmit] = []
         self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
@@ -139,6 +141,26 @@ class Shim6Endpoint:
         taken, self._transmits = self._transmits, []
         return taken
 
+    def take_path_changes(self) -> dict[int, Path | None]:
+        """Return the paths of contexts that changed since the last call, None for those that are gone.
+
+        A driver that keeps packets between ULIDs away from the engine has to know which need rewriting.
+        """
+        taken, self._path_changes = self._path_changes, {}
+        return taken
+
+    def note_activity(self, number: int, *, sent: bool, received: bool, now_ns: int) -> None:
+        """Count packets of a context that the driver saw and the engine did not."""
+        self._now_ns = now_ns
+        self.manager.note_activity(number, now_ns if sent else None, now_ns if received else None, now_ns)
+        self._carry_out()
+
+    def note_flow(self, key: FlowKey, packets: int, octets: int, *, sent: bool, now_ns: int) -> None:
+        """Count packets of a conversation without context that the driver saw and the engine did not."""
+        multipath = self._moved_by_mptcp(key)
+        self.manager.note_flow(key, packets, octets, sent=sent, now_ns=now_ns, multipath=multipath)
+        self._carry_out()
+
     # --- time and events
 
     def poll_timeout(self) -> int | None:
@@ -159,6 +181,7 @@ class Shim6Endpoint:
 
     def set_identity(self, identity: Identity, now_ns: int) -> None:
         """Set or replace the locators of a ULID."""
+        self._ulids.add(identity.ulid)
         self.manager.set_identity(identity, now_ns)
         self._carry_out()
 
@@ -181,6 +204,21 @@ class Shim6Endpoint:
             return
         self.manager.set_local_address(address, False, now_ns)
         self._carry_out()
+
+    def suspect_interface(self, interface: str, now_ns: int) -> None:
+        """The way out by an interface may be broken: who sends from its addresses searches."""
+        for address, (name, _) in list(self._interfaces.items()):
+            if name == interface:
+                self.manager.suspect_local_address(address, now_ns)
+        self._carry_out()
+
+    def ulids(self) -> set[bytes]:
+        """Return the addresses of this host that contexts can be made for."""
+        return set(self._ulids)
+
+    def ulids_in_use(self) -> set[bytes]:
+        """Return the addresses of this host that contexts have as ULIDs."""
+        return {path.ulid_local for path in self._installed.values()}
 
     def establish(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int, fii: int = 0) -> Context | None:
         """Begin a context on demand; None when that is not possible now."""
@@ -277,9 +315,11 @@ class Shim6Endpoint:
                 case UpdateContext(path):
                     if path.number in self._installed:
                         self._installed[path.number] = path
+                        self._path_changes[path.number] = path
                         self.engine.update(path)
                 case RemoveContext(number):
-                    self._installed.pop(number, None)
+                    if self._installed.pop(number, None) is not None:
+                        self._path_changes[number] = None
                     self.engine.remove(number)
         while (event := self.manager.poll_event()) is not None:
             self._events.append(event)
@@ -290,6 +330,7 @@ class Shim6Endpoint:
         except CapacityError:
             return  # its packets go on between the ULIDs, as if the peer knew no Shim6
         self._installed[path.number] = path
+        self._path_changes[path.number] = path
 
 
 def _control(source: bytes, destination: bytes, message: bytes) -> bytes:

@@ -10,6 +10,7 @@ import logging
 import random
 import sys
 from contextlib import ExitStack
+from typing import Any
 
 from mpcore.config import Config
 from mpcore.endpoint import Endpoint
@@ -26,7 +27,11 @@ from mpcore.host.reachability import Reachability
 from mpcore.host.routing import SourceRouting
 from mpcore.host.rtnetlink import RouteSocket
 from mpcore.host.rules import Rules
+from mpcore.host.shim6_host import Shim6Host
+from mpcore.host.shim6_host import open_queue as open_shim6_queue
+from mpcore.host.shim6_services import Shim6Services, make_endpoint
 from mpcore.host.signals import StopSignals
+from mpcore.snapshot import merge
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +69,16 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     endpoint = Endpoint(config, rng=random.SystemRandom(), now_ns=now_ns(), reachable=reachable)
     rules = Rules(config)
     holder: list[Driver] = []
-    control = ControlServer(config.control.path, build_handlers(endpoint.snapshot, lambda: holder[0].stop()))
+    shim6 = _set_up_shim6(config, stack) if config.shim6.enabled else None
+
+    def snapshot() -> dict[str, Any]:
+        document = endpoint.snapshot()
+        return document if shim6 is None else merge(document, shim6.endpoint.snapshot())
+
+    handlers = build_handlers(snapshot, lambda: holder[0].stop())
+    if shim6 is not None:
+        handlers |= shim6.handlers()
+    control = ControlServer(config.control.path, handlers)
     stack.callback(control.close)
     queue = open_queue(config)
     stack.callback(queue.close)
@@ -72,11 +86,17 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     routing = SourceRouting(config.routing) if config.routing.manage else None
     if routing is not None:
         stack.callback(routing.remove)
-    driver = Driver(config, endpoint, queue, monitor, routing, control, on_change=reachable.forget)
+    driver = Driver(
+        config, endpoint, queue, monitor, routing, control, on_change=reachable.forget, shim6=shim6
+    )
     holder.append(driver)
     stack.callback(driver.close)
     stack.callback(rules.remove)
-    rules.install()
+    if config.mptcp.enabled:
+        rules.install()
+    if shim6 is not None:
+        stack.callback(shim6.remove)
+        shim6.install()
     return driver
 
 
@@ -89,6 +109,14 @@ def clear_up(config: Config) -> None:
     if config.routing.manage:
         SourceRouting(config.routing).clean_leftovers()
     AdoptedAddresses().clean_leftovers()
+
+
+def _set_up_shim6(config: Config, stack: ExitStack) -> Shim6Host:
+    """Build Shim6's part; the driver closes it. Raises ConfigError, HostError."""
+    queue = open_shim6_queue(config)
+    stack.callback(queue.close)
+    endpoint = make_endpoint(config.shim6, now_ns)
+    return Shim6Host(config, endpoint, queue, Shim6Services(config.shim6, endpoint, now_ns))
 
 
 def open_queue(config: Config) -> PacketQueue:

@@ -24,6 +24,8 @@ from mpcore.host.nfqueue import PacketQueue
 from mpcore.host.pump import Pump, now_ns
 from mpcore.host.rawsock import RawSender
 from mpcore.host.routing import SourceRouting
+from mpcore.host.shim6_host import Shim6Host
+from mpcore.shim6.events import Event as Shim6Event
 
 BATCHES_A_TURN = 32  # then timers, netlink and clients get their turn
 SECOND_NS = 1_000_000_000
@@ -43,6 +45,7 @@ class Driver:
         routing: what makes packets leave by the interface of their source; None when the administrator does
         control: the control socket
         on_change: called when addresses have changed, before the endpoint hears of it
+        shim6: Shim6, which runs in the same loop; None when it is off
     """
 
     def __init__(
@@ -54,8 +57,10 @@ class Driver:
         routing: SourceRouting | None,
         control: ControlServer,
         on_change: Callable[[], None] = lambda: None,
+        shim6: Shim6Host | None = None,
     ) -> None:
         self._config = config
+        self._shim6 = shim6
         self._endpoint = endpoint
         self._monitor = monitor
         self._routing = routing
@@ -71,6 +76,9 @@ class Driver:
         self._selector.register(monitor.fileno(), selectors.EVENT_READ, self._on_addresses)
         control.register(self._selector)
         self._icmp = self._listen_for_errors()
+        if shim6 is not None:
+            shim6.register(self._selector)
+            shim6.on_event = self._publish_shim6
         for local in monitor.addresses():
             self._add(local)
         self._apply_routing()
@@ -95,6 +103,8 @@ class Driver:
     def close(self) -> None:
         """Decide on what still waits in the queue, which loses it by closing, and give back the sockets."""
         self._pump.turn(BATCHES_A_TURN)
+        if self._shim6 is not None:
+            self._shim6.close()
         self._adopted.remove()
         self._pump.close()
         for errors in self._icmp:
@@ -115,7 +125,10 @@ class Driver:
         self._publish()
 
     def _sleep_s(self) -> float:
-        deadline = self._endpoint.poll_timeout()
+        deadlines = [self._endpoint.poll_timeout()]
+        if self._shim6 is not None:
+            deadlines.append(self._shim6.poll_timeout())
+        deadline = min((due for due in deadlines if due is not None), default=None)
         if deadline is None:
             return IDLE_S
         return min(max((deadline - now_ns()) / SECOND_NS, 0.0), IDLE_S)
@@ -144,6 +157,9 @@ class Driver:
         if deadline is not None and deadline <= now:
             self._endpoint.handle_timeout(now)
             self._pump.work()
+        if self._shim6 is not None and self._shim6.poll_timeout() <= now:
+            self._shim6.handle_timeout(now)
+            self._adopt()
 
     def _publish(self) -> None:
         while (event := self._endpoint.poll_event()) is not None:
@@ -151,6 +167,10 @@ class Driver:
                 self._control.publish(to_dict(event))
             if self._adopted and isinstance(event, ConnectionClosed):
                 self._adopt()
+
+    def _publish_shim6(self, event: Shim6Event) -> None:
+        if self._control.has_subscribers:
+            self._control.publish(to_dict(event))
 
     # --- addresses
 
@@ -161,6 +181,8 @@ class Driver:
         for event in events:
             if isinstance(event, AddressRemoved):
                 self._endpoint.remove_local_address(event.address.address, now_ns())
+                if self._shim6 is not None:
+                    self._shim6.remove_address(event.address)
             elif isinstance(event, AddressAdded):
                 self._apply_routing()
                 self._add(event.address)
@@ -176,12 +198,19 @@ class Driver:
             backup=local.interface in self._config.mptcp.backup_interfaces,
             mtu=interface_mtu(local.interface),
         )
+        if self._shim6 is not None:
+            self._shim6.add_address(local)
+
+    def _kept(self) -> set[bytes]:
+        """Return the addresses that sockets need, whatever becomes of their interfaces."""
+        kept = set(self._endpoint.socket_addresses())
+        return kept if self._shim6 is None else kept | self._shim6.needed_addresses()
 
     def _apply_routing(self) -> None:
         if self._routing is None:
             return
         try:
-            self._routing.apply(self._monitor.addresses(), self._endpoint.socket_addresses())
+            self._routing.apply(self._monitor.addresses(), self._kept())
         except HostError as error:
             log.warning("source routing is incomplete, some paths may not work: %s", error)
 
@@ -190,7 +219,7 @@ class Driver:
         if self._routing is None:
             return
         try:
-            new = self._adopted.apply(self._monitor.addresses(), self._endpoint.socket_addresses())
+            new = self._adopted.apply(self._monitor.addresses(), self._kept())
             self._endpoint.handle_adopted(new)
         except HostError as error:
             log.warning("%s", error)

@@ -68,10 +68,13 @@ class Iptables:
         if self.accepts("raw", "-j CT --notrack"):
             run_command(restore(self.tool), script(raw_lines(settings)))
 
-    def remove(self) -> None:
-        """Take out every rule and chain of ours, also those of an earlier run. Raises HostError."""
+    def remove(self, prefix: str = CHAIN_PREFIX) -> None:
+        """Take out every chain of ours that begins with `prefix`, also those of an earlier run.
+
+        Raises HostError.
+        """
         for tool in installed_tools(self.version):
-            lines = removal_lines(run_command([f"{tool}-save"]))
+            lines = removal_lines(run_command([f"{tool}-save"]), prefix)
             if lines:
                 run_command(restore(tool), script(lines))
 
@@ -196,12 +199,12 @@ def orphan_lines(settings: RuleSettings) -> list[str]:
     ]
 
 
-def removal_lines(saved: str) -> list[str]:
+def removal_lines(saved: str, prefix: str = CHAIN_PREFIX) -> list[str]:
     """Return the script that deletes our jumps and chains out of what iptables-save printed, if any."""
     lines: list[str] = []
     for table, body in re.findall(r"^\*(\S+)\n(.*?)^COMMIT$", saved, re.MULTILINE | re.DOTALL):
-        chains = re.findall(rf"^:({CHAIN_PREFIX}\S+)", body, re.MULTILINE)
-        jumps = re.findall(rf"^-A (?!{CHAIN_PREFIX})(.* -j {CHAIN_PREFIX}\S+)$", body, re.MULTILINE)
+        chains = re.findall(rf"^:({prefix}\S+)", body, re.MULTILINE)
+        jumps = re.findall(rf"^-A (?!{CHAIN_PREFIX})(.* -j {prefix}\S+)$", body, re.MULTILINE)
         if chains or jumps:
             lines += [f"*{table}", *(f"-D {jump}" for jump in jumps), *(f"-F {chain}" for chain in chains)]
             lines += [*(f"-X {chain}" for chain in chains), "COMMIT"]

@@ -44,6 +44,7 @@ cdef class PacketQueue:
 cdef class NetlinkQueue(PacketQueue):
     cdef object binding            # the NetfilterQueue that bound the queue; None for a foreign socket
     cdef readonly uint16_t number
+    cdef bint repeat_received      # rewritten packets from the network go through their hook again
     cdef int slots                 # datagrams read by one system call
     cdef uint8_t *slab             # slots * SLOT_SIZE bytes; owner: this object
     cdef mmsghdr *messages         # one a slot

@@ -42,6 +42,7 @@ class NetlinkQueue(PacketQueue):
         mark_leave: int = 0x20000000,
         mark_taken: int = 0,
         slots: int = 64,
+        repeat_received: bool = False,
         descriptor: int = -1,
     ) -> Self: ...
     @property

@@ -22,3 +22,7 @@ cdef class Pump:
     cdef int decide(self, int count, list keep) except -1
     cdef int settle(self) except -1
     cdef int drain(self) except -1
+
+
+# The monotonic clock in nanoseconds: the clock of everything that a pump drives.
+cdef int64_t clock_ns() noexcept nogil

@@ -27,7 +27,7 @@ from mpcore.host.nfmessage cimport (
     unbind_emit, verdict_emit,
 )
 from mpcore.store.packet cimport (
-    FROM_HOST, PACKET_HEADROOM, VERDICT_DROP, VERDICT_HOLD, VERDICT_LEAVE, VERDICT_REWRITE,
+    FROM_HOST, FROM_NETWORK, PACKET_HEADROOM, VERDICT_DROP, VERDICT_HOLD, VERDICT_LEAVE, VERDICT_REWRITE,
 )
 
 
@@ -181,14 +181,15 @@ cdef class NetlinkQueue(PacketQueue):
     """The kernel's queue `number`, driven by raw netlink.
 
     `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full
-    queue lets packets through instead of dropping them; `slots`: datagrams a system call. `descriptor` takes
-    over the socket of a queue that is configured already (it is duplicated), for instance one kept across a
-    restart. Raises HostError when the queue cannot be had.
+    queue lets packets through instead of dropping them; `slots`: datagrams a system call; `repeat_received`:
+    a packet from the network that was rewritten goes through the rules of its hook again, where others may
+    wait for what it is now. `descriptor` takes over the socket of a queue that is configured already (it is
+    duplicated), for instance one kept across a restart. Raises HostError when the queue cannot be had.
     """
 
     def __cinit__(self, uint16_t number, *, uint32_t max_length=8192, bint gso=True, bint fail_open=True,
                   uint32_t mark_seen=0x10000000, uint32_t mark_leave=0x20000000, uint32_t mark_taken=0,
-                  int slots=64, int descriptor=-1):
+                  int slots=64, bint repeat_received=False, int descriptor=-1):
         if not 0 < slots <= 1024:
             raise ValueError("slots must lie in 1…1024")
         self.number = number
@@ -196,6 +197,7 @@ cdef class NetlinkQueue(PacketQueue):
         self.mark_seen = mark_seen
         self.mark_leave = mark_leave
         self.mark_taken = mark_taken
+        self.repeat_received = repeat_received
         self.slab = <uint8_t *>calloc(slots, SLOT_SIZE)
         self.messages = <mmsghdr *>calloc(slots, sizeof(mmsghdr))
         self.places = <iovec *>calloc(slots, sizeof(iovec))
@@ -387,6 +389,8 @@ cdef class NetlinkQueue(PacketQueue):
                 out.code = NF_DROP
                 return
             out.payload_size = packet.size
+            if self.repeat_received and packet.direction == FROM_NETWORK:
+                out.code = NF_REPEAT
         out.has_mark = 1
         out.mark = packet.mark | self.mark_seen
         if packet.verdict == VERDICT_LEAVE:

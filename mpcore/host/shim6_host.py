@@ -1,0 +1,225 @@
+"""Shim6 on this host: the endpoint with its queue, rules, counters, raw sockets and local addresses.
+
+A packet that needs rewriting comes by the queue and is decided by the pump. Packets between ULIDs stay in the
+kernel, whose counters are read a few times in each Send Timeout. A path that changes moves in the kernel's
+sets before the next packet is read.
+"""
+
+import logging
+import selectors
+from collections.abc import Callable
+
+from mpcore.config import Config
+from mpcore.errors import HostError
+from mpcore.host.control_handlers import Handler
+from mpcore.host.netlink import LocalAddress
+from mpcore.host.nfqueue import NetlinkQueue
+from mpcore.host.pump import now_ns
+from mpcore.host.rawsock import RawSender
+from mpcore.host.shim6_hints import NetworkHints
+from mpcore.host.shim6_pump import Shim6Pump
+from mpcore.host.shim6_rules import Shim6Rules, Shim6RuleSettings
+from mpcore.host.shim6_services import Shim6Services
+from mpcore.host.shim6_watch import KernelView
+from mpcore.shim6.events import Event
+from mpcore.shim6.settings import SECOND
+from mpcore.shim6_endpoint import Shim6Endpoint
+
+BATCHES_A_TURN = 32
+LOOKS_PER_TIMEOUT = 20  # looks at the counters in a Send Timeout
+LOOK_MIN_NS, LOOK_MAX_NS = 50_000_000, SECOND
+TALK_LOOK_NS = SECOND // 2  # looks for conversations that deserve a context
+TALK_LIMIT = 65535  # conversations without context that the kernel counts at once
+
+log = logging.getLogger(__name__)
+
+
+def rule_settings(config: Config) -> Shim6RuleSettings:
+    """Return what the rules need of the configuration."""
+    return Shim6RuleSettings(
+        queue=config.shim6.queue_number,
+        mark_done=config.routing.mark_shim6,
+        mark_rewrite=config.routing.mark_rewrite,
+        skip_ports=config.shim6.exclude_ports,
+        with_mptcp=config.shim6.with_mptcp,
+        max_talks=min(config.shim6.max_flows, TALK_LIMIT),
+    )
+
+
+def open_queue(config: Config) -> NetlinkQueue:
+    """Open Shim6's queue, without super-packets, which would lose the header. Raises HostError."""
+    return NetlinkQueue(
+        config.shim6.queue_number,
+        max_length=config.shim6.queue_length,
+        gso=False,
+        fail_open=False,
+        mark_seen=config.routing.mark_shim6,
+        mark_leave=0,
+        repeat_received=True,
+    )
+
+
+class Shim6Host:
+    """Drives one Shim6 endpoint; `register` puts it into a driver's loop.
+
+    Args:
+        config: marks, queue and timers
+        endpoint: what decides
+        queue: where packets wait that need rewriting
+        services: identities, state file, log and commands of the endpoint
+        on_event: hears of what happened
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        endpoint: Shim6Endpoint,
+        queue: NetlinkQueue,
+        services: Shim6Services,
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.endpoint = endpoint
+        self._config = config
+        self._queue = queue
+        self._services = services
+        self.on_event = on_event
+        self._pump = Shim6Pump(endpoint, queue)
+        self._rules = Shim6Rules(rule_settings(config))
+        self._view = KernelView()
+        self._hints = NetworkHints(endpoint)
+        self._senders: dict[bytes, RawSender] = {}
+        self._look_due_ns = self._talks_due_ns = now_ns()
+
+    # --- life
+
+    def install(self) -> None:
+        """Put the rules in and go on with the contexts of the daemon before. Raises HostError."""
+        self._rules.install()
+        self._view.set_ulids(self.endpoint.ulids())
+        restored = self._services.restore()
+        if restored:
+            log.info("%d Shim6 contexts go on", restored)
+        self.work()
+
+    def remove(self) -> None:
+        """Take the rules back. Raises HostError."""
+        self._rules.remove()
+
+    def register(self, selector: selectors.BaseSelector) -> None:
+        """Let a driver's loop call what is due when a descriptor is readable."""
+        selector.register(self._queue.fileno(), selectors.EVENT_READ, self._on_packets)
+        selector.register(self._hints.fileno(), selectors.EVENT_READ, self._on_hints)
+
+    def close(self) -> None:
+        """Decide on what still waits, write down the contexts, then give back every socket."""
+        self._pump.turn(BATCHES_A_TURN)
+        self._services.close()
+        for sender in self._senders.values():
+            sender.close()
+        self._senders.clear()
+        self._hints.close()
+        self._view.close()
+
+    # --- time
+
+    def poll_timeout(self) -> int:
+        """Return when `handle_timeout` is due."""
+        due = [self._talks_due_ns]
+        deadline = self.endpoint.poll_timeout()
+        if deadline is not None:
+            due.append(deadline)
+        if len(self._view):
+            due.append(self._look_due_ns)
+        return min(due)
+
+    def handle_timeout(self, now: int) -> None:
+        """Read counters and do all that is due."""
+        try:
+            if len(self._view) and self._look_due_ns <= now:
+                self._look_due_ns = now + self._look_interval_ns()
+                self._look(now)
+            if self._talks_due_ns <= now:
+                self._talks_due_ns = now + TALK_LOOK_NS
+                self._look_at_talks(now)
+        except HostError as error:
+            log.warning("%s", error)
+        deadline = self.endpoint.poll_timeout()
+        if deadline is not None and deadline <= now:
+            self.endpoint.handle_timeout(now)
+        self.work()
+
+    def work(self) -> None:
+        """Carry out what packets, timers and commands made necessary: kernel's sets first, then messages."""
+        changes = self.endpoint.take_path_changes()
+        if changes:
+            try:
+                self._view.set_paths(changes)
+            except HostError as error:
+                log.warning("%s", error)
+        for transmit in self.endpoint.poll_transmit():
+            self._sender(transmit.local).send(transmit.data)
+        while (event := self.endpoint.poll_event()) is not None:
+            self._services.note(event)
+            self.on_event(event)
+        self._services.save()
+
+    # --- addresses
+
+    def add_address(self, local: LocalAddress) -> None:
+        """An address works."""
+        self.endpoint.add_local_address(local.address, interface=local.interface, now_ns=now_ns())
+        self._forget_sender(local.address)
+        self.work()
+
+    def remove_address(self, local: LocalAddress) -> None:
+        """An address does not work any more, because it, its link or its interface went."""
+        self._forget_sender(local.address)
+        self.endpoint.remove_local_address(local.address, now_ns())
+        self.work()
+
+    def needed_addresses(self) -> set[bytes]:
+        """Return the ULIDs that have to stay local as long as a context has them (RFC 5533 §1.5)."""
+        return self.endpoint.ulids_in_use()
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return what answers the commands of `mpcore shim6`."""
+        return self._services.handlers(self.work)
+
+    def stats(self) -> dict[str, int]:
+        """Return the queue's counters by name."""
+        return self._queue.stats()
+
+    def _on_packets(self) -> None:
+        self._pump.turn(BATCHES_A_TURN)
+        self.work()
+
+    def _on_hints(self) -> None:
+        self._hints.handle_ready(now_ns())
+        self.work()
+
+    def _look_interval_ns(self) -> int:
+        timeout_ns = self.endpoint.manager.settings.send_timeout_ns
+        return min(max(timeout_ns // LOOKS_PER_TIMEOUT, LOOK_MIN_NS), LOOK_MAX_NS)
+
+    def _look(self, now: int) -> None:
+        for number, sent, received in self._view.activity():
+            self.endpoint.note_activity(number, sent=sent, received=received, now_ns=now)
+
+    def _look_at_talks(self, now: int) -> None:
+        for seen in self._view.talks():
+            self.endpoint.note_flow(seen.key, seen.packets, seen.octets, sent=seen.sent, now_ns=now)
+
+    def _sender(self, source: bytes) -> RawSender:
+        """Return the raw socket that sends from a locator, by its interface."""
+        if source not in self._senders:
+            mark = self._config.routing.mark_shim6
+            try:
+                self._senders[source] = RawSender(6, mark=mark, source=source)
+            except HostError:
+                return RawSender(6, mark=mark)  # the address is gone: one try by whatever way is left
+        return self._senders[source]
+
+    def _forget_sender(self, source: bytes) -> None:
+        sender = self._senders.pop(source, None)
+        if sender is not None:
+            sender.close()

@@ -1,0 +1,9 @@
+from typing import final
+
+from mpcore.host.nfqueue import PacketQueue
+from mpcore.shim6_endpoint import Shim6Endpoint
+
+@final
+class Shim6Pump:
+    def __init__(self, endpoint: Shim6Endpoint, queue: PacketQueue) -> None: ...
+    def turn(self, batches: int) -> int: ...

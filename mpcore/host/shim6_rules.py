@@ -1,0 +1,179 @@
+"""The rules that show Shim6 what it has to see, and no more.
+
+What the kernel does alone, in a table of nf_tables whose sets name addresses (`mpcore.host.nftables`):
+
+- `contexts` counts the packets of contexts by source and destination: the liveness of those on their ULIDs;
+- `talks` and `others` count conversations from `ulids` that have no context, with ports and without;
+- packets between a pair in `rewriting` get a mark.
+
+What comes to the queue: packets with that mark, behind every other hook of OUTPUT, so that firewalls judge
+ULIDs; protocol 140 at INPUT, in front of them (RFC 5533 §12); and ICMPv6 errors, whose quotes may have to be
+mapped back (RFC 5533 §8). The queueing is iptables' because not every kernel has nft's queue statement.
+"""
+
+import re
+import shutil
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+from mpcore.errors import HostError
+from mpcore.host.command import run_command, succeeds
+from mpcore.host.iptables import Iptables, restore, script
+
+TABLE = "mpcore-shim6"
+CONTEXTS, REWRITING, ULIDS, TALKS, OTHERS = "contexts", "rewriting", "ulids", "talks", "others"
+# The table that queues and the priority of the chain in front of it: the first table that the kernel has.
+# Behind the filters of OUTPUT (0), which judge ULIDs; the table security has priority 50 or more.
+OUT_PLACES = (("security", 40), ("mangle", -160))
+ICMP_ERRORS = (1, 2, 3, 4)
+# behind the table mangle (-150), so that packets that had a Shim6 header are counted by their ULIDs
+IN_PRIORITY = -140
+TALK_TIMEOUT_S = (
+    30  # after which a silent conversation begins anew, as `mpcore.shim6.heuristic.FlowBook` has it
+)
+PORTED = "{ tcp, udp, udplite, sctp, dccp }"
+
+
+@dataclass(frozen=True, slots=True)
+class Shim6RuleSettings:
+    """What the rules depend on: the queue, two marks of a single bit each, and what is never counted."""
+
+    queue: int
+    mark_done: int
+    mark_rewrite: int
+    skip_ports: Collection[int]
+    with_mptcp: bool
+    max_talks: int
+
+
+class Shim6Rules:
+    """The rules of one daemon; leftovers of any go with those of `mpcore.host.rules.Rules` and `remove`."""
+
+    def __init__(self, settings: Shim6RuleSettings) -> None:
+        self.settings = settings
+        self._tables = Iptables(6)
+
+    def install(self) -> None:
+        """Put the rules in, in place of what an earlier run left: all, or none and HostError."""
+        settings, tables = self.settings, self._tables
+        if not tables.available(settings.queue):
+            raise HostError(
+                "Shim6 needs IPv6 and ip6tables with NFQUEUE; set shim6.enabled=false to run without it"
+            )
+        queue = f"-m mark --mark {settings.mark_rewrite:#x} -j NFQUEUE --queue-num 0"
+        place = next((place for place in OUT_PLACES if tables.accepts(place[0], queue)), OUT_PLACES[-1])
+        sets = table_text(settings, place[1])
+        if shutil.which("nft") is None or not succeeds(["nft", "-c", "-f", "-"], sets):
+            raise HostError(
+                "Shim6 needs nft and a kernel with nf_tables of at least Linux 5.7, for sets with counters; "
+                "set shim6.enabled=false to run without"
+            )
+        self.remove()
+        defragments = next((rule for rule in defragmenters() if tables.accepts("mangle", rule)), None)
+        try:
+            run_command(["nft", "-f", "-"], sets)
+            lines = [*in_lines(settings, defragments), *out_lines(settings, place[0])]
+            run_command(restore(tables.tool), script(lines))
+        except HostError:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Take the rules back, also those of an earlier run. Raises HostError."""
+        self._tables.remove(prefix=CHAIN_PREFIX)
+        if shutil.which("nft") is not None and re.search(
+            rf"^table ip6 {TABLE}$", run_command(["nft", "list", "tables"]), re.MULTILINE
+        ):
+            run_command(["nft", "delete", "table", "ip6", TABLE])
+
+
+CHAIN_PREFIX = "MPCORE-SHIM6-"
+
+
+def defragmenters() -> Iterator[str]:
+    """Yield rules that match nothing and make the kernel put fragments together in front of all rules.
+
+    The first does without connection tracking, which costs every packet of the host.
+    """
+    yield "-p 140 -m socket -j RETURN"
+    yield "-p 140 -m conntrack --ctstate DNAT -j RETURN"
+
+
+def in_lines(settings: Shim6RuleSettings, defragments: str | None) -> list[str]:
+    """Return the script for INPUT: control messages, payload with the header, ICMPv6 errors."""
+    done = f"{settings.mark_done:#x}"
+    queue = f"-j NFQUEUE --queue-num {settings.queue} --queue-bypass"
+    chain = f"{CHAIN_PREFIX}IN"
+    return [
+        "*mangle",
+        f":{chain} - [0:0]",
+        f"-A {chain} -m mark --mark {done}/{done} -j RETURN",
+        *([f"-A {chain} {defragments}"] if defragments else []),
+        f"-A {chain} -p 140 {queue}",
+        *(f"-A {chain} -p icmpv6 --icmpv6-type {number} {queue}" for number in ICMP_ERRORS),
+        f"-I INPUT -p 140 -j {chain}",
+        f"-I INPUT -p icmpv6 -j {chain}",
+        "COMMIT",
+    ]
+
+
+def out_lines(settings: Shim6RuleSettings, table: str) -> list[str]:
+    """Return the script for OUTPUT: what nft has marked."""
+    done, rewrite = f"{settings.mark_done:#x}", f"{settings.mark_rewrite:#x}"
+    chain = f"{CHAIN_PREFIX}OUT"
+    return [
+        f"*{table}",
+        f":{chain} - [0:0]",
+        f"-A {chain} -m mark --mark {done}/{done} -j RETURN",
+        f"-A {chain} -j NFQUEUE --queue-num {settings.queue}",
+        f"-A OUTPUT -m mark --mark {rewrite}/{rewrite} -j {chain}",
+        "COMMIT",
+    ]
+
+
+def table_text(settings: Shim6RuleSettings, out_priority: int) -> str:
+    """Return the table of nf_tables: sets empty, rules in place."""
+    pair, ports = "ipv6_addr . ipv6_addr", "inet_service . inet_service"
+    limits = f"flags dynamic,timeout; timeout {TALK_TIMEOUT_S}s; size {settings.max_talks}; counter;"
+    counting = "\n".join(counting_rules(settings))
+    return f"""table ip6 {TABLE} {{
+set {ULIDS} {{ type ipv6_addr; }}
+set {REWRITING} {{ type {pair}; }}
+set {CONTEXTS} {{
+ type {pair}
+ counter
+}}
+set {TALKS} {{ type {pair} . inet_proto . {ports}; {limits} }}
+set {OTHERS} {{ type {pair} . inet_proto; {limits} }}
+chain out {{
+ type filter hook output priority {out_priority}; policy accept;
+ meta mark & {settings.mark_done:#x} != 0 return
+ oifname "lo" return
+ ip6 saddr != @{ULIDS} return
+ rt ipsec exists return
+ ip6 saddr . ip6 daddr @{REWRITING} meta mark set meta mark | {settings.mark_rewrite:#x}
+{counting}
+}}
+chain in {{
+ type filter hook input priority {IN_PRIORITY}; policy accept;
+ iifname "lo" return
+ ip6 daddr != @{ULIDS} return
+{counting}
+}}
+}}
+"""
+
+
+def counting_rules(settings: Shim6RuleSettings) -> Iterator[str]:
+    """Yield the rules that count what remains: packets of contexts, then conversations without."""
+    pair = "ip6 saddr . ip6 daddr"
+    yield f" {pair} @{CONTEXTS} return"
+    yield " meta l4proto 140 return"
+    if not settings.with_mptcp:
+        yield " tcp option mptcp exists return"  # RFC 6629 §7.3: two layers would race
+    if settings.skip_ports:
+        ports = ", ".join(map(str, sorted(settings.skip_ports)))
+        yield f" meta l4proto {PORTED} th sport {{ {ports} }} return"
+        yield f" meta l4proto {PORTED} th dport {{ {ports} }} return"
+    yield f" meta l4proto {PORTED} update @{TALKS} {{ {pair} . meta l4proto . th sport . th dport }} return"
+    yield f" update @{OTHERS} {{ {pair} . meta l4proto }}"

@@ -1,0 +1,153 @@
+"""What the kernel is told of contexts, and what its counters tell: packets on ULIDs never come to user space.
+
+The kernel counts each packet between the ULIDs of a context, and each conversation that has none
+(`mpcore.host.shim6_rules`). Between two looks only the fact of packets is known, not their order: those of
+both directions count as sent first, then received, which never makes the host miss an answer. The price is a
+Keepalive or two when a conversation ends (RFC 5534 §4.1 allows them).
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+
+from mpcore.errors import HostError
+from mpcore.host.nftables import Change, Count, NftSets
+from mpcore.host.shim6_rules import CONTEXTS, OTHERS, REWRITING, TABLE, TALKS, ULIDS
+from mpcore.shim6.effects import Path
+from mpcore.shim6.heuristic import FlowKey
+
+_PAIR_SIZE = 32
+_PORTED_SIZE = 44  # two addresses, then protocol and two ports, each padded to four octets
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """Packets of one direction of a conversation without context, since the last look."""
+
+    key: FlowKey
+    packets: int
+    octets: int
+    sent: bool
+
+
+class KernelView:
+    """The kernel's sets of one daemon, and what their counters said last."""
+
+    def __init__(self) -> None:
+        self._sets = NftSets(TABLE)
+        self._ulids: set[bytes] = set()
+        self._paths: dict[int, Path] = {}
+        self._pairs: dict[bytes, tuple[int, bool]] = {}  # as packets have them: context, whether it sends
+        self._packets: dict[bytes, int] = {}
+        self._talks: dict[str, dict[bytes, tuple[int, int]]] = {TALKS: {}, OTHERS: {}}
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def close(self) -> None:
+        """Close the socket to the kernel."""
+        self._sets.close()
+
+    def set_ulids(self, ulids: Collection[bytes]) -> None:
+        """Let conversations from these addresses, and packets of their contexts, be looked at.
+
+        Raises HostError.
+        """
+        wanted = set(ulids)
+        changes = [Change(ULIDS, ulid, False) for ulid in self._ulids - wanted]
+        self._change([*changes, *(Change(ULIDS, ulid, True) for ulid in wanted - self._ulids)])
+        self._ulids = wanted
+
+    def set_paths(self, changes: Mapping[int, Path | None]) -> None:
+        """Take in what became of contexts; None: it is gone. Forks have no packets of their own here.
+
+        Raises HostError.
+        """
+        wanted: list[Change] = []
+        for number, path in changes.items():
+            old = self._paths.pop(number, None)
+            new = path if path is not None and path.fii == 0 else None
+            wanted += self._differences(number, old, new)
+            if new is not None:
+                self._paths[number] = new
+        self._change(wanted)
+
+    def activity(self) -> Iterator[tuple[int, bool, bool]]:
+        """Yield the contexts with packets since the last look: number, sent, received. Raises HostError."""
+        news: dict[int, int] = {}
+        for count in self._counts(CONTEXTS):
+            if count.key not in self._pairs:
+                continue
+            number, sends = self._pairs[count.key]
+            if self._packets.get(count.key, 0) != count.packets:
+                self._packets[count.key] = count.packets
+                news[number] = news.get(number, 0) | (1 if sends else 2)
+        for number, what in news.items():
+            yield number, bool(what & 1), bool(what & 2)
+
+    def talks(self) -> Iterator[Seen]:
+        """Yield what conversations without context had since the last look. Raises HostError."""
+        for name, before in self._talks.items():
+            now: dict[bytes, tuple[int, int]] = {}
+            for count in self._counts(name):
+                now[count.key] = (count.packets, count.octets)
+                packets, octets = before.get(count.key, (0, 0))
+                if count.packets < packets:
+                    packets, octets = 0, 0  # it had expired, and began anew
+                if count.packets > packets:
+                    yield self._seen(count.key, count.packets - packets, count.octets - octets)
+            self._talks[name] = now
+
+    def _differences(self, number: int, old: Path | None, new: Path | None) -> Iterator[Change]:
+        """Yield what the sets need when a context changes from `old` to `new`."""
+        for path, present in ((old, False), (new, True)):
+            other = old if present else new
+            if path is None:
+                continue
+            if rewrites(path) and not (other is not None and rewrites(other)):
+                yield Change(REWRITING, path.ulid_local + path.ulid_peer, present)
+            if other is not None:
+                continue  # the ULIDs of a context never change
+            for key, sends in (
+                (path.ulid_local + path.ulid_peer, True),
+                (path.ulid_peer + path.ulid_local, False),
+            ):
+                yield Change(CONTEXTS, key, present)
+                self._packets.pop(key, None)
+                if present:
+                    self._pairs[key] = number, sends
+                else:
+                    self._pairs.pop(key, None)
+
+    def _seen(self, key: bytes, packets: int, octets: int) -> Seen:
+        sent = key[:16] in self._ulids
+        local, peer = (key[:16], key[16:32]) if sent else (key[16:32], key[:16])
+        ports = (0, 0)
+        if len(key) >= _PORTED_SIZE:
+            source, destination = int.from_bytes(key[36:38]), int.from_bytes(key[40:42])
+            ports = (source, destination) if sent else (destination, source)
+        return Seen(FlowKey(local, peer, key[_PAIR_SIZE], *ports), packets, octets, sent)
+
+    def _change(self, changes: Collection[Change]) -> None:
+        try:
+            self._sets.change(changes)
+        except OSError as error:
+            raise HostError(
+                f"the kernel's sets of Shim6 cannot be changed ({error}); did somebody flush the nft ruleset?"
+            ) from error
+
+    def _counts(self, name: str) -> Iterator[Count]:
+        try:
+            yield from self._sets.counts(name)
+        except OSError as error:
+            raise HostError(
+                f"Shim6's counters cannot be read ({error}); did somebody flush the nft ruleset?"
+            ) from error
+
+
+def rewrites(path: Path) -> bool:
+    """Tell whether packets of a context leave with the header (RFC 5533 §11)."""
+    return (
+        path.sending
+        and path.tag_peer is not None
+        and (path.locator_local, path.locator_peer) != (path.ulid_local, path.ulid_peer)
+    )
