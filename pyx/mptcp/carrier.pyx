@@ -4,6 +4,7 @@ from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from mpcore.mptcp.output cimport EMIT_GONE, EMIT_OK, emit_carried, emit_drop
 from mpcore.mptcp.sender cimport sender_push, sender_reserve, sender_room, sender_sent
+from mpcore.mptcp.stream cimport stream_room
 from mpcore.mptcp.types cimport CARRIER_MAX, conn_t, count, plane_t, segment_t, subflow_t
 from mpcore.store.counters cimport COUNTER_HELD
 
@@ -37,7 +38,7 @@ cdef void carrier_drop_all(plane_t *plane, conn_t *conn) noexcept nogil:
 
 cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     cdef uint64_t size = conn.tx_end - conn.tx_nxt
-    cdef uint64_t window = conn.tx_window - conn.tx_nxt if conn.tx_window > conn.tx_nxt else 0
+    cdef uint64_t window = stream_room(conn)
     cdef uint64_t room = sender_room(subflow)
     cdef uint64_t edge = subflow.snd_edge - subflow.snd_nxt if subflow.snd_edge > subflow.snd_nxt else 0
     # the kernel cuts at the host's own segment size, which must leave room for our options on this path

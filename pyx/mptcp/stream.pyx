@@ -174,6 +174,22 @@ cdef void stream_free(conn_t *conn) noexcept nogil:
         ring_release(&conn.tx_ring, keep)
 
 
+cdef int has_company(const conn_t *conn) noexcept nogil:
+    cdef int found = 0
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        found += is_live(conn.subflows[i])
+    return found > 1
+
+
+cdef uint64_t stream_room(const conn_t *conn) noexcept nogil:
+    cdef uint64_t offered = conn.tx_window - conn.tx_una if conn.tx_window > conn.tx_una else 0
+    cdef uint64_t outstanding = conn.tx_nxt - conn.tx_una
+    if outstanding > offered // 2 and has_company(conn):
+        offered = offered * 5 // 8
+    return offered - outstanding if offered > outstanding else 0
+
+
 cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil:
     if conn.fin_sent and offset == conn.tx_fin + 1:
         offset -= 1

@@ -18,7 +18,7 @@ from mpcore.mptcp.output cimport (
 )
 from mpcore.mptcp.scheduler cimport schedule
 from mpcore.mptcp.sender cimport segment_at, sender_push, sender_room, sender_sent
-from mpcore.mptcp.stream cimport stream_take_reinject, stream_reinject_range
+from mpcore.mptcp.stream cimport stream_reinject_range, stream_room, stream_take_reinject
 from mpcore.mptcp.types cimport (
     NEVER,
     ROLE_CLIENT,
@@ -120,7 +120,7 @@ cdef int send_reinjections(plane_t *plane, conn_t *conn) noexcept nogil:
 cdef uint32_t next_size(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     """Bytes of new data for one segment, 0 when the peer's window or the host's data is used up."""
     cdef uint64_t size = conn.tx_end - conn.tx_nxt
-    cdef uint64_t window = conn.tx_window - conn.tx_nxt if conn.tx_window > conn.tx_nxt else 0
+    cdef uint64_t window = stream_room(conn)
     if size > subflow.mss:
         size = subflow.mss
     if size > window:

@@ -153,6 +153,23 @@ def test_a_peer_that_falls_silent_after_the_end_is_forgotten() -> None:
     assert len(engine_of(world.client)) == 0
 
 
+def test_with_several_paths_not_all_of_the_window_is_used() -> None:
+    """RFC 8684 §3.3.4: a Linux receiver whose memory is full behind a gap takes in nothing any more."""
+    world = pair(server_tcp=TcpSettings(receive_buffer_bytes=200_000))
+    client, _ = world.open()
+    world.run_for(SECOND)
+    shares = []
+    for step in range(40):
+        if step == 20:
+            world.network.link("link0").cut()
+        client.write(bytes(60_000))
+        world.run_for(10 * MS)
+        assert isinstance(world.client.endpoint, Endpoint)
+        (shown,) = world.client.endpoint.snapshot()["connections"]
+        shares.append(shown["bytes_in_flight"] / shown["send_window"])
+    assert 0.5 < max(shares) < 0.7, shares
+
+
 # Ends without order.
 
 
