@@ -8,13 +8,14 @@ from typing import NamedTuple, TypeVar
 from mpcore.shim6.effects import Path
 from mpcore.shim6.locators import LocalLocators, Pair, PeerLocators
 from mpcore.shim6.reap_states import ReapState
-from mpcore.shim6.settings import DEFAULT_SEND_TIMEOUT_NS
+from mpcore.shim6.settings import DEFAULT_SEND_TIMEOUT_NS, SECOND
 from mpcore.shim6.states import HAS_PEER_TAG, ContextState
 from mpcore.wire.shim6 import Preference, ProbeEntry
 
 _RECENT_PAIRS_MAX = 32
 _SENT_PROBES_MAX = 32
 _PREFIX_SIZE = 8
+_PAUSE_NS = 5 * SECOND  # of outgoing payload
 
 KeyT = TypeVar("KeyT", int, Pair)
 
@@ -47,6 +48,7 @@ class Handshake:
     packet_tag: int = 0
     tries: int = 0
     recovering: bool = False
+    heard: bool = False  # an I1 of the peer came meanwhile
 
 
 @dataclass(slots=True)
@@ -75,6 +77,21 @@ class Reachability:
     settled_ns: int | None = None  # when the last exploration ended
     heard_ns: int = -1  # when payload or a Keepalive last came
     stalled_ns: int | None = None  # heard_ns when an exploration began that no payload has followed yet
+    payload_ns: int = -1  # when payload last came
+    moved_ns: int = 0  # when the current pair was taken
+    futile: int = 0  # searches since then that ended on it again
+    said_ns: int = -1  # when payload last left
+    speaking_ns: int = -1  # when it began to leave without a pause
+
+    def note_said(self, now_ns: int) -> None:
+        """Payload leaves."""
+        if self.said_ns < 0 or now_ns - self.said_ns > _PAUSE_NS:
+            self.speaking_ns = now_ns
+        self.said_ns = now_ns
+
+    def spoke_for_ns(self, now_ns: int) -> int:
+        """Return for how long payload has left without a pause until now."""
+        return now_ns - self.speaking_ns if self.said_ns >= 0 and now_ns - self.said_ns <= _PAUSE_NS else 0
 
 
 @dataclass(slots=True)

@@ -112,6 +112,7 @@ class Dispatcher:
             return None
         if action is not ContextAction.PROCESS:
             self._negotiator.repeat(context, action, now_ns)
+        context.reap.payload_ns = now_ns
         self.note_received(context, now_ns)
         return context.path()
 

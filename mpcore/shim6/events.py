@@ -88,6 +88,20 @@ class PayloadResumed:
 
 
 @dataclass(frozen=True, slots=True)
+class PayloadBlocked:
+    """Probes pass from `local` to `peer` and back, payload behind a Shim6 header does not.
+
+    A firewall may be the reason (RFC 5533 §15.2); the context goes back to its ULIDs where they can be used.
+    """
+
+    ulid_local: bytes
+    ulid_peer: bytes
+    fii: int
+    local: bytes
+    peer: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUpdated:
     """The peer changed its locators or their preferences."""
 
@@ -116,6 +130,7 @@ Event: TypeAlias = (
     | ExplorationStarted
     | ExplorationFinished
     | PayloadResumed
+    | PayloadBlocked
     | PeerUpdated
     | PeerError
 )

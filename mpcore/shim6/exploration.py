@@ -11,7 +11,7 @@ from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.events import ExplorationFinished, ExplorationStarted
 from mpcore.shim6.locators import Pair
-from mpcore.shim6.policy import Candidate, Cause, PairPolicy, PairRecord, Situation
+from mpcore.shim6.policy import Answer, Candidate, Cause, PairPolicy, PairRecord, Situation
 from mpcore.shim6.probes import make_probe
 from mpcore.shim6.rates import RateLimit
 from mpcore.shim6.reap_states import ReapState
@@ -67,6 +67,11 @@ class PathGroup:
         """Return what is known of a pair."""
         return self.records.setdefault(pair, PairRecord())
 
+    def answered_since(self, pair: Pair, time_ns: int) -> bool:
+        """Tell whether a probe on a pair was answered at this time or later."""
+        answered_ns = self.record(pair).answered_ns
+        return answered_ns is not None and answered_ns >= time_ns
+
 
 class Explorer:
     """Runs explorations; the state machines of the contexts tell it when."""
@@ -111,6 +116,7 @@ class Explorer:
         del group.members[context.number]
         if not group.members:
             self._end(group)
+            self._shared.deadlines.cancel((TimerKind.RETURN, group.number))
             del self._by_key[group.key], self._groups[group.number]
         elif group.exploration is not None and group.exploration.leader is context:
             self._replace_leader(group)
@@ -122,6 +128,10 @@ class Explorer:
     def groups(self) -> tuple[PathGroup, ...]:
         """Return all groups."""
         return tuple(self._groups.values())
+
+    def group_numbered(self, number: int) -> PathGroup | None:
+        """Return a group that a timer is about, None when it is gone."""
+        return self._groups.get(number)
 
     def leads(self, context: Context) -> bool:
         """Tell whether a context explores for its group."""
@@ -142,7 +152,7 @@ class Explorer:
             return
         exploration = Exploration(cause, context.pair, context, now_ns, [], first)
         group.exploration = exploration
-        self._reorder(group)
+        self._reorder(group, now_ns)
         self._shared.count(Shim6Counter.EXPLORATION)
         ulids = context.key.ulids
         self._shared.events.append(ExplorationStarted(*ulids, cause.value, len(group.members)))
@@ -167,11 +177,9 @@ class Explorer:
         """End the search: `context.pair` works. Returns the other contexts that should take it."""
         group = self.group_of(context)
         exploration = group.exploration
-        group.record(context.pair).answered_ns = now_ns
         if exploration is None:
             return []
-        if exploration.failed != context.pair:
-            group.record(exploration.failed).failed_ns = now_ns
+        self._note_failures(group, exploration, context.pair, now_ns)
         self._end(group)
         self._shared.count(Shim6Counter.EXPLORED)
         duration_ns = now_ns - exploration.started_ns
@@ -179,10 +187,12 @@ class Explorer:
             ExplorationFinished(*context.key.ulids, *context.pair, duration_ns, exploration.probes)
         )
         return [
-            other for other in group.members.values() if other is not context and _wants(other, exploration)
+            other
+            for other in group.members.values()
+            if other is not context and self._wants(other, exploration, context.pair, now_ns)
         ]
 
-    def situation(self, context: Context, cause: Cause, first: Pair | None = None) -> Situation:
+    def situation(self, context: Context, cause: Cause, now_ns: int, first: Pair | None = None) -> Situation:
         """Return what the policy decides on; a locator that its owner calls broken takes no part."""
         addresses = self._shared.addresses
         locals_ = [
@@ -192,13 +202,24 @@ class Explorer:
         ]
         peers = [Candidate(entry.address, entry.preference) for entry in context.peer if not entry.broken]
         records = self.group_of(context).records
-        return Situation(tuple(locals_), tuple(peers), context.pair, context.key.ulids, cause, records, first)
+        resting = frozenset(pair for pair, record in records.items() if record.rests_until_ns > now_ns)
+        return Situation(
+            tuple(locals_),
+            tuple(peers),
+            context.pair,
+            context.key.ulids,
+            cause,
+            records,
+            first,
+            resting,
+            frozenset(pair for pair in resting if records[pair].blocked),
+        )
 
     def rearrange(self, group: PathGroup, now_ns: int) -> None:
         """Begin the search anew, with fresh patience: the addresses to search among have changed."""
         if group.exploration is not None:
             group.exploration.rounds = 0
-            self._reorder(group)
+            self._reorder(group, now_ns)
             self._want(group, 1, now_ns)
 
     def handle_timeout(self, number: int, now_ns: int) -> None:
@@ -210,7 +231,7 @@ class Explorer:
         if exploration.position >= len(exploration.order):
             # Another context gives it a try: the peer may have trouble with this one alone.
             self._replace_leader(group)
-            self._reorder(group)
+            self._reorder(group, now_ns)
         if group.exploration is not None:
             self._retransmit(group.exploration.leader, now_ns)
 
@@ -245,7 +266,7 @@ class Explorer:
         if exploration.leader.state is not ContextState.ESTABLISHED:
             self._replace_leader(group)
         if exploration.position >= len(exploration.order):
-            self._reorder(group)
+            self._reorder(group, now_ns)
         if exploration.order and exploration.leader.state is ContextState.ESTABLISHED:
             self._send(exploration.leader, exploration.next_pair(), now_ns)
             exploration.probes += 1
@@ -276,10 +297,10 @@ class Explorer:
         gap_ns = exploration.gap_ns(self._shared.settings, self._shared.rng)
         self._shared.deadlines.arm((TimerKind.EXPLORATION, group.number), now_ns + gap_ns)
 
-    def _reorder(self, group: PathGroup) -> None:
+    def _reorder(self, group: PathGroup, now_ns: int) -> None:
         exploration = group.exploration
         assert exploration is not None
-        situation = self.situation(exploration.leader, exploration.cause, exploration.first)
+        situation = self.situation(exploration.leader, exploration.cause, now_ns, exploration.first)
         context = exploration.leader
         order = self.policy.order(situation, self._shared.rng)
         exploration.order = [pair for pair in order if context.owns(*pair)]
@@ -305,15 +326,31 @@ class Explorer:
         self._searches.pop(group.number, None)
         self._shared.deadlines.cancel((TimerKind.EXPLORATION, group.number))
 
+    def _note_failures(self, group: PathGroup, exploration: Exploration, found: Pair, now_ns: int) -> None:
+        """Remember what did not work: the pair that was left, or the liked ones that did not answer."""
+        if exploration.cause is not Cause.PREFERENCE:
+            silent = [exploration.failed]
+        else:
+            tried = exploration.order[: exploration.position]
+            silent = [pair for pair in tried if not group.answered_since(pair, exploration.started_ns)]
+        for pair in silent:
+            if pair != found:
+                group.record(pair).fail(now_ns, self._shared.settings.return_after_ns)
 
-def _wants(context: Context, exploration: Exploration) -> bool:
-    """Tell whether a context should take the pair that another one found.
+    def _wants(self, context: Context, exploration: Exploration, found: Pair, now_ns: int) -> bool:
+        """Tell whether a context should take the pair that another one found.
 
-    One that searches should; one whose traffic is on the failed pair too, unless it has heard from the peer
-    since: waiting for its own timeout would only repeat the search.
-    """
-    if context.state is not ContextState.ESTABLISHED:
-        return False
-    if context.reap.state is not ReapState.OPERATIONAL:
-        return True
-    return context.pair == exploration.failed and context.reap.heard_ns < exploration.started_ns
+        One that searches should; one whose traffic is on the failed pair too, unless it has heard from the
+        peer since: waiting for its own timeout would only repeat the search. Where nothing had failed, one
+        that likes it more.
+        """
+        if context.state is not ContextState.ESTABLISHED:
+            return False
+        if context.reap.state is not ReapState.OPERATIONAL:
+            return True
+        if exploration.cause is Cause.PREFERENCE:
+            situation = self.situation(context, exploration.cause, now_ns)
+            answers = [Answer(found, 0), Answer(context.pair, 0)]
+            order = self.policy.order(situation, self._shared.rng)
+            return found in order and self.policy.choose(situation, answers, order) == found != context.pair
+        return context.pair == exploration.failed and context.reap.heard_ns < exploration.started_ns

@@ -64,7 +64,7 @@ class IcmpJudge:
         """Search because of a hint; returns whether there is anything to search among."""
         if context.state is not ContextState.ESTABLISHED:
             return False
-        situation = self._reap.explorer.situation(context, Cause.HINT)
+        situation = self._reap.explorer.situation(context, Cause.HINT, now_ns)
         self._reap.suspect(context, Cause.HINT, now_ns)
         return len(situation.locals) * len(situation.peers) > 1
 

@@ -9,13 +9,11 @@ from mpcore.shim6.reap import Reap
 from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import HALF_OPEN, HELD, ContextState
 
-_PER_CONTEXT = tuple(
-    kind for kind in TimerKind if kind not in (TimerKind.EXPLORATION, TimerKind.PROBES, TimerKind.UPDATES)
-)
-_REASONS = {
-    ContextState.E_FAILED: "no answer from the peer",
-    ContextState.NO_SUPPORT: "the peer does not know Shim6",
-}
+_NOT_ITS_OWN = (TimerKind.EXPLORATION, TimerKind.RETURN, TimerKind.PROBES, TimerKind.UPDATES)
+_PER_CONTEXT = tuple(kind for kind in TimerKind if kind not in _NOT_ITS_OWN)
+_NO_ANSWER = "no answer: the peer does not know Shim6, or something on the way drops protocol 140"
+_ONE_WAY = "the peer is heard but does not answer: protocol 140 seems to pass in one direction only"
+_NO_SUPPORT = "the peer does not know Shim6"
 
 
 class Lifecycle:
@@ -89,7 +87,8 @@ class Lifecycle:
         self._held_until_ns[context.key.ulid_peer] = now_ns + time_ns
         self._shared.deadlines.arm((TimerKind.HOLDDOWN, context.number), now_ns + time_ns)
         self._shared.count(Shim6Counter.FAILED)
-        self._shared.events.append(ContextFailed(*context.key, _REASONS[state]))
+        reason = _NO_SUPPORT if unsupported else _ONE_WAY if context.handshake.heard else _NO_ANSWER
+        self._shared.events.append(ContextFailed(*context.key, reason))
 
     def handle_holddown(self, context: Context) -> None:
         """The time to leave a peer alone is over."""

@@ -163,6 +163,7 @@ class Shim6Manager:
             self._note_sent(context, now_ns)
         if received_ns is not None:
             self._reap.note_resumed(context, received_ns)
+            context.reap.payload_ns = now_ns
             self._dispatcher.note_received(context, now_ns)
         if sent_ns is not None and received_ns is not None and sent_ns > received_ns:
             self._note_sent(context, now_ns)
@@ -193,11 +194,16 @@ class Shim6Manager:
         """
         if self._shared.addresses.set_usable(address, usable):
             self._addresses_changed(address, now_ns)
+            if usable:
+                self._reap.returner.hurry(address, now_ns)
 
     def prefer_local_address(self, address: bytes, preference: Preference, now_ns: int) -> None:
         """The operator's wish for an address; BROKEN drains it (RFC 5533 §5.15.3)."""
         if self._shared.addresses.prefer(address, preference):
             self._addresses_changed(address, now_ns)
+            for context in self._shared.contexts:
+                if address in context.local:
+                    self._updater.reconsider(context, now_ns)
 
     def forget_local_address(self, address: bytes, now_ns: int) -> None:
         """The prefix of an address is valid no more: communication with it as a ULID ends (RFC 5533 §1.5)."""
@@ -284,6 +290,7 @@ class Shim6Manager:
 
     def _note_sent(self, context: Context, now_ns: int) -> None:
         context.active_ns = now_ns
+        context.reap.note_said(now_ns)
         context.used_pair(context.pair, now_ns)
         self._reap.payload_out(context, now_ns)
 

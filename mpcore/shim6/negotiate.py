@@ -79,6 +79,7 @@ class Negotiator:
         if action is ContextAction.SEND_R1:
             self._sender.r1(arrival, message, key)
         elif context is not None and self._shared.may_answer(context, arrival.now_ns):
+            context.handshake.heard = True
             self._sender.r2(context, arrival, message.initiator_nonce, final=False)
 
     def handle_r1(self, arrival: Arrival, message: R1) -> None:

@@ -13,6 +13,8 @@ from mpcore.shim6.locators import Pair
 from mpcore.shim6.tags import RandomSource
 from mpcore.wire.shim6 import Preference, PreferenceFlag
 
+_DOUBLINGS_MAX = 6  # of a pair's rest: an hour, when the first is a minute
+
 
 class Cause(StrEnum):
     """Why an exploration begins; what is known of the current pair differs."""
@@ -36,11 +38,26 @@ class Candidate:
 
 @dataclass(slots=True)
 class PairRecord:
-    """What explorations learnt of a pair, in nanoseconds; None when never."""
+    """What explorations learnt of a pair, in nanoseconds; None when never.
+
+    Until `rests_until_ns` a pair that failed is not gone back to for being liked more: one that fails again
+    and again would be worse than none. `blocked`: probes pass, payload with the Shim6 header does not.
+    """
 
     answered_ns: int | None = None
     failed_ns: int | None = None
     delay_ns: int | None = None  # from the probe to the first report of it
+    rests_until_ns: int = 0
+    failures: int = 0
+    blocked: bool = False
+
+    def fail(self, now_ns: int, rest_ns: int) -> None:
+        """Note a failure: the rest doubles when the last failure is not long ago."""
+        last_rest_ns = rest_ns << min(max(self.failures - 1, 0), _DOUBLINGS_MAX)
+        recent = self.failed_ns is not None and now_ns - self.failed_ns < 2 * last_rest_ns
+        self.failures = self.failures + 1 if recent else 1
+        self.failed_ns = now_ns
+        self.rests_until_ns = now_ns + (rest_ns << min(self.failures - 1, _DOUBLINGS_MAX))
 
     @property
     def known_bad(self) -> bool:
@@ -53,6 +70,7 @@ class Situation:
     """What a policy decides on; `current` is the pair that payload takes, `ulids` the context's identifiers.
 
     `first`, when given, is the pair that the peer's own probe makes most likely to work (RFC 5534 App. A).
+    `resting` are pairs that failed lately, `blocked` those of them on which payload does not pass.
     """
 
     locals: tuple[Candidate, ...]
@@ -62,6 +80,14 @@ class Situation:
     cause: Cause
     records: Mapping[Pair, PairRecord]
     first: Pair | None = None
+    resting: frozenset[Pair] = frozenset()
+    blocked: frozenset[Pair] = frozenset()
+
+    def offers(self, pair: Pair) -> bool:
+        """Tell whether both locators of a pair may be used."""
+        return any(one.address == pair.local for one in self.locals) and any(
+            one.address == pair.peer for one in self.peers
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +120,7 @@ class PairPolicy:
         """Return the sort key of a pair; lower is probed earlier."""
         liked = self.liking(pair, local, peer, situation)
         if situation.cause is Cause.PREFERENCE:
-            return liked
+            return (int(pair in situation.resting), *liked)
         is_current = pair == situation.current
         if situation.cause is Cause.HINT:
             # A lie must not move traffic: the pair in use gets the first chance to show that it works.
@@ -117,25 +143,35 @@ class PairPolicy:
             int(pair != situation.ulids),
         )
 
-    def wants_another(self, situation: Situation, rng: RandomSource) -> bool:
-        """Tell whether preferences alone are a reason to look for another pair than the current one."""
+    def wants_another(self, situation: Situation, rng: RandomSource, *, returning: bool = False) -> bool:
+        """Tell whether preferences alone are a reason to look for another pair than the current one.
+
+        When `returning` from a pair that a failure has led to, the ULIDs are reason enough.
+        """
         locals_ = {candidate.address: candidate.preference for candidate in situation.locals}
         peers = {candidate.address: candidate.preference for candidate in situation.peers}
         current = situation.current
         if current.local not in locals_ or current.peer not in peers:
             return True
-        # The ULIDs need no header, which alone is no reason to move.
-        here = self.liking(current, locals_[current.local], peers[current.peer], situation)[:-1]
+        # The ULIDs need no header, which alone is no reason to leave a pair that the peer's lists led to.
+        end = None if returning else -1
+        here = self.liking(current, locals_[current.local], peers[current.peer], situation)[:end]
         return any(
-            self.liking(pair, locals_[pair.local], peers[pair.peer], situation)[:-1] < here
+            self.liking(pair, locals_[pair.local], peers[pair.peer], situation)[:end] < here
             for pair in self.order(situation, rng)
+            if pair not in situation.resting
         )
 
     def choose(self, situation: Situation, answers: Sequence[Answer], order: Sequence[Pair]) -> Pair:
         """Return the pair to use, of those that work: the current one, else that of the lowest delay.
 
-        When preferences were the reason to look, the most liked one. `order` is that of the exploration.
+        When preferences were the reason to look, the most liked one; `order` is that of the search. Where
+        payload passes on none of them, the ULIDs: it goes on as without Shim6.
         """
+        if situation.offers(situation.ulids):
+            answers = [answer for answer in answers if answer.pair not in situation.blocked]
+            if not answers:
+                return situation.ulids
         pairs = [answer.pair for answer in answers]
         if situation.cause is Cause.PREFERENCE:
             return min(pairs, key=lambda pair: order.index(pair) if pair in order else len(order))

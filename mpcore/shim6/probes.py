@@ -75,6 +75,12 @@ def believe_reports(
     return answers, foreign
 
 
+def reports_any(context: Context, probe: Probe) -> bool:
+    """Tell whether a probe of the peer reports one of ours."""
+    mine = {one.entry.nonce for one in context.reap.sent}
+    return any(report.nonce in mine for report in probe.received)
+
+
 def is_usable(context: Context, pair: Pair, addresses: LocalAddresses) -> bool:
     """Tell whether payload may take a pair, as far as this host and the peer's lists say."""
     locator = context.peer.get(pair.peer)

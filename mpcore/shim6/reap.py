@@ -4,17 +4,20 @@ from collections.abc import Callable
 
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import PathChanged, PayloadResumed
+from mpcore.shim6.events import PathChanged, PayloadBlocked, PayloadResumed
 from mpcore.shim6.exploration import Explorer
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Cause, PairPolicy
-from mpcore.shim6.probes import INPUTS, believe_reports, is_usable, record_probe
+from mpcore.shim6.probes import INPUTS, believe_reports, is_usable, record_probe, reports_any
 from mpcore.shim6.reap_states import ReapAction, ReapInput, ReapState, step
+from mpcore.shim6.returning import Returner
 from mpcore.shim6.settings import DEFAULT_SEND_TIMEOUT_NS
 from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import ContextState
 from mpcore.wire.shim6 import Keepalive, Probe, ReachabilityState
 
+# Searches that end on the pair they began with before payload is taken to be what does not pass there.
+_FUTILE_MAX = 2
 _TIMERS = (TimerKind.SEND, TimerKind.KEEPALIVE, TimerKind.KEEPALIVE_INTERVAL)
 
 
@@ -23,6 +26,7 @@ class Reap:
 
     def __init__(self, shared: Shared, policy: PairPolicy) -> None:
         self.explorer = Explorer(shared, policy, self._retransmit)
+        self.returner = Returner(shared, self.explorer, self.suspect)
         self.on_moved: Callable[[Context, int], None] = lambda context, now_ns: None
         self._shared = shared
         self._actions: dict[ReapAction, Callable[[Context, int], None]] = {
@@ -47,9 +51,11 @@ class Reap:
 
     def attach(self, context: Context, pair: Pair, now_ns: int) -> None:
         """A context was established, or recovered: an exchange has just shown that `pair` works both ways."""
-        self.explorer.join(context)
+        self.explorer.join(context).record(pair).answered_ns = now_ns
         self._settle(context, pair, now_ns)
         self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
+        if pair != context.key.ulids:
+            self.returner.consider(context, now_ns)
 
     def resume(self, context: Context) -> None:
         """A context was established in an earlier life of this host; whether its pair works will be seen."""
@@ -112,10 +118,14 @@ class Reap:
         self, context: Context, source: bytes, destination: bytes, probe: Probe, now_ns: int
     ) -> None:
         """A Probe has come, between addresses of the context."""
+        self._renew_reports(context, now_ns)
         if not record_probe(context, source, destination, probe):
             self._shared.count(Shim6Counter.PROBE_ADDRESSES)
         self._probe = (Pair(destination, source), probe)
-        self._step(context, INPUTS[ReachabilityState(probe.state)], now_ns)
+        event = INPUTS[ReachabilityState(probe.state)]
+        if event is ReapInput.PROBE_INBOUND_OK and self._still_asks(context, probe):
+            event = ReapInput.PROBE_WHILE_LIKING
+        self._step(context, event, now_ns)
         self._probe = None
 
     def suspect(self, context: Context, cause: Cause, now_ns: int) -> None:
@@ -126,7 +136,8 @@ class Reap:
             self._shared.count(Shim6Counter.LIMIT_HINT)
             return
         self._cause = cause
-        self._step(context, ReapInput.SUSPICION, now_ns)
+        event = ReapInput.LIKING if cause is Cause.PREFERENCE else ReapInput.SUSPICION
+        self._step(context, event, now_ns)
         self._cause = Cause.SEND_TIMEOUT
 
     def handle_timeout(self, kind: TimerKind, number: int, now_ns: int) -> None:
@@ -136,6 +147,9 @@ class Reap:
             return
         if kind is TimerKind.PROBES:
             self.explorer.pump(now_ns)
+            return
+        if kind is TimerKind.RETURN:
+            self.returner.handle_timeout(number, now_ns)
             return
         context = self._shared.contexts.by_number.get(number)
         if context is None or context.state is not ContextState.ESTABLISHED:
@@ -221,6 +235,25 @@ class Reap:
             back, probe = self._probe
             record_probe(context, back.peer, back.local, probe)
 
+    def _still_asks(self, context: Context, probe: Probe) -> bool:
+        """Tell whether a search for a better pair goes on after a probe, which knows nothing of it yet."""
+        exploration = self.explorer.group_of(context).exploration
+        if exploration is None or exploration.cause is not Cause.PREFERENCE:
+            return False
+        return not reports_any(context, probe)
+
+    def _renew_reports(self, context: Context, now_ns: int) -> None:
+        """Drop reports that nobody asks for any more, so that a probe of a new search is reported alone.
+
+        A peer that hears this host and looks for a better pair never makes it leave Operational.
+        """
+        reap, lifetime_ns = context.reap, self._shared.settings.report_lifetime_ns
+        if reap.state is not ReapState.OPERATIONAL:
+            return
+        if reap.settled_ns is None or now_ns - reap.settled_ns > lifetime_ns:
+            reap.received.clear()
+            reap.settled_ns = now_ns
+
     def _explore(self, context: Context, now_ns: int) -> None:
         self._note_stall(context)
         self.explorer.begin(context, self._cause, now_ns)
@@ -260,13 +293,47 @@ class Reap:
         exploration = group.exploration
         cause = exploration.cause if exploration is not None else Cause.SEND_TIMEOUT
         order = exploration.order if exploration is not None else []
-        situation = self.explorer.situation(context, cause)
+        situation = self.explorer.situation(context, cause, now_ns)
         self._move(context, self.explorer.policy.choose(situation, answers, order), now_ns)
 
     def _finish(self, context: Context, now_ns: int) -> None:
         context.reap.settled_ns = now_ns
-        self._adopt(self.explorer.finish(context, now_ns), context.pair, now_ns)
+        exploration = self.explorer.group_of(context).exploration
+        others = self.explorer.finish(context, now_ns)
+        self._adopt(others, context.pair, now_ns)
+        if exploration is not None and exploration.leader is context and exploration.failed == context.pair:
+            self._judge_futile(context, exploration.cause, now_ns)
         self.on_moved(context, now_ns)
+        self.returner.consider(context, now_ns)
+
+    def _judge_futile(self, context: Context, cause: Cause, now_ns: int) -> None:
+        """A search ended where it began, twice: messages of Shim6 pass there, and payload seems not to.
+
+        Firewalls may drop payload behind the header of Shim6 (RFC 5533 §15.2). On the ULIDs it has none, so
+        they are taken back.
+        """
+        pair, reap = context.pair, context.reap
+        if pair == context.key.ulids or not self._is_unheard(context, cause, now_ns):
+            return
+        reap.futile += 1
+        if reap.futile < _FUTILE_MAX:
+            return
+        record = self.explorer.group_of(context).record(pair)
+        record.blocked = True
+        record.fail(now_ns, self._shared.settings.return_after_ns)
+        self._shared.count(Shim6Counter.PAYLOAD_BLOCKED)
+        self._shared.events.append(PayloadBlocked(*context.key, *pair))
+        if is_usable(context, context.key.ulids, self._shared.addresses):
+            self._move(context, context.key.ulids, now_ns)
+
+    def _is_unheard(self, context: Context, cause: Cause, now_ns: int) -> bool:
+        """Tell whether payload on the current pair has brought no payload, or the peer misses it."""
+        reap = context.reap
+        if cause is Cause.SEND_TIMEOUT:
+            return reap.payload_ns < reap.moved_ns
+        if cause is Cause.PEER_EXPLORES:
+            return reap.spoke_for_ns(now_ns) >= reap.keepalive_timeout_ns * 9 // 10
+        return False
 
     def _adopt(self, others: list[Context], pair: Pair, now_ns: int) -> None:
         for other in others:
@@ -290,6 +357,7 @@ class Reap:
         if pair != old:
             context.used_pair(old, now_ns)  # answers to what just left on it may still come
             context.pair = pair
+            context.reap.moved_ns, context.reap.futile = now_ns, 0
             self._shared.count(Shim6Counter.PATH_CHANGED)
             self._shared.events.append(PathChanged(*context.key, *old, *pair))
         self._shared.publish(context)

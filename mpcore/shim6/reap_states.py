@@ -29,8 +29,13 @@ class ReapInput(Enum):
     PROBE_EXPLORING = auto()
     PROBE_INBOUND_OK = auto()
     PROBE_OPERATIONAL = auto()
+    # InboundOk that reports nothing, while this host looks for a pair that it likes more: the peer does too.
+    PROBE_WHILE_LIKING = auto()
     # Local knowledge, an update that takes the current pair away, or a hint (RFC 5534 §4.1): no timer needed.
     SUSPICION = auto()
+    # Another pair is liked more. Packets arrive all the same, so the peer need not explore: it is asked as in
+    # InboundOk whether a probe on that pair has come.
+    LIKING = auto()
 
 
 class ReapAction(Enum):
@@ -97,6 +102,9 @@ REAP_TRANSITIONS: Mapping[tuple[ReapState, ReapInput], Transition] = MappingProx
         (_O, _I.PROBE_INBOUND_OK): (_CONFIRM, _O),
         (_E, _I.PROBE_INBOUND_OK): ((*_CONFIRM, _A.FINISH), _O),
         (_B, _I.PROBE_INBOUND_OK): ((*_CONFIRM, _A.FINISH), _O),
+        (_O, _I.PROBE_WHILE_LIKING): (_CONFIRM, _O),
+        (_E, _I.PROBE_WHILE_LIKING): ((*_CONFIRM, _A.FINISH), _O),
+        (_B, _I.PROBE_WHILE_LIKING): ((_A.ANSWER,), _B),
         # RFC 5534 §6.9, and Appendix A for the pair.
         (_O, _I.PROBE_OPERATIONAL): ((_A.STOP_SEND, _A.START_KEEPALIVE), _O),
         (_E, _I.PROBE_OPERATIONAL): (_SETTLE, _O),
@@ -105,6 +113,10 @@ REAP_TRANSITIONS: Mapping[tuple[ReapState, ReapInput], Transition] = MappingProx
         (_O, _I.SUSPICION): ((_A.FORGET_REPORTS, _A.STOP_SEND, _A.STOP_KEEPALIVE, _A.EXPLORE), _E),
         (_E, _I.SUSPICION): ((), _E),
         (_B, _I.SUSPICION): ((), _B),
+        # The Send timer of the retransmission leads to Exploring where the peer is not heard after all.
+        (_O, _I.LIKING): ((_A.FORGET_REPORTS, _A.STOP_KEEPALIVE, _A.EXPLORE), _B),
+        (_E, _I.LIKING): ((), _E),
+        (_B, _I.LIKING): ((), _B),
     }
 )
 

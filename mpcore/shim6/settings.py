@@ -41,6 +41,11 @@ class Shim6Settings:
     probes_per_second: int = 200
     # How long received probes are still reported after the exploration, to answer a repeated InboundOk.
     report_lifetime_ns: int = 10 * SECOND
+    # A pair that failed is tried again after this, when it is liked more than the one in use; doubled up to
+    # an hour for one that keeps failing. 0: never.
+    return_after_ns: int = 60 * SECOND
+    # An address that works again is news of its own: pairs with it are tried after this.
+    settle_ns: int = SECOND
     # Least time between two explorations that unproven hints of the network may start for one peer.
     hint_interval_ns: int = SECOND
     # How long a pair counts as one on which a packet was sent, so that an R1bis may come back on it.

@@ -34,7 +34,7 @@ SENT_COUNTERS = {
 
 
 class TimerKind(Enum):
-    """Timers of a context; PROBE and UPDATES_QUEUED belong to the host and have number 0."""
+    """Timers of a context; EXPLORATION and RETURN have a group's number; PROBES, UPDATES have 0."""
 
     HANDSHAKE = auto()
     HOLDDOWN = auto()
@@ -43,7 +43,8 @@ class TimerKind(Enum):
     SEND = auto()
     KEEPALIVE = auto()
     KEEPALIVE_INTERVAL = auto()
-    EXPLORATION = auto()  # number: that of the group of contexts that explore together
+    EXPLORATION = auto()
+    RETURN = auto()
     PROBES = auto()
     UPDATES = auto()
 

@@ -85,8 +85,13 @@ class Updater:
         if claim is None or not self._shared.may_answer(context, arrival.now_ns):
             return
         self._shared.touch(context)
+        broken = {one.address for one in context.peer if one.broken}
         if learn(context, claim):
             self._reap.regroup(context, arrival.now_ns)
+        for address in sorted(broken):
+            locator = context.peer.get(address)
+            if locator is not None and not locator.broken:
+                self._reap.returner.hurry(address, arrival.now_ns)
         self._reap.set_keepalive_timeout(context, claim.keepalive_seconds)
         if context.tag_peer is not None:
             self._shared.send(arrival.pair, UpdateAck(context.tag_peer, message.request_nonce))
@@ -94,7 +99,19 @@ class Updater:
         if context.update.answered_nonce != message.request_nonce:
             context.update.answered_nonce = message.request_nonce
             self._shared.events.append(PeerUpdated(*context.key, context.peer.addresses))
-            self._reconsider(context, arrival.now_ns)
+            self.reconsider(context, arrival.now_ns)
+
+    def reconsider(self, context: Context, now_ns: int) -> None:
+        """Look for another pair where news of locators ask for one; it is probed before it is used."""
+        if not is_usable(context, context.pair, self._shared.addresses):
+            self._reap.suspect(context, Cause.WITHDRAWN, now_ns)
+        elif context.state is ContextState.ESTABLISHED:
+            explorer = self._reap.explorer
+            situation = explorer.situation(context, Cause.PREFERENCE, now_ns)
+            if explorer.policy.wants_another(situation, self._shared.rng):
+                self._reap.suspect(context, Cause.PREFERENCE, now_ns)
+            else:
+                self._reap.returner.consider(context, now_ns)
 
     def handle_ack(self, context: Context, message: UpdateAck) -> None:
         """The peer has the update, if this is about the last one (RFC 5533 §10.5)."""
@@ -123,16 +140,6 @@ class Updater:
             context = self._shared.contexts.by_number.get(number)
             if context is not None and context.update.news is not None:
                 self._send(context, now_ns)
-
-    def _reconsider(self, context: Context, now_ns: int) -> None:
-        """Look for another pair where the peer's news ask for one; it is probed before it is used."""
-        if not is_usable(context, context.pair, self._shared.addresses):
-            self._reap.suspect(context, Cause.WITHDRAWN, now_ns)
-        elif context.state is ContextState.ESTABLISHED:
-            explorer = self._reap.explorer
-            situation = explorer.situation(context, Cause.PREFERENCE)
-            if explorer.policy.wants_another(situation, self._shared.rng):
-                self._reap.suspect(context, Cause.PREFERENCE, now_ns)
 
     def _queue(self, context: Context, now_ns: int) -> None:
         self._waiting.setdefault(context.number, None)

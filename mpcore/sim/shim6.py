@@ -61,6 +61,7 @@ class Cloud:
         self.nodes: dict[str, Shim6Node] = {}
         self.sent: Counter[str] = Counter()
         self.watch: Callable[[Packet], None] = lambda packet: None
+        self.firewall: Callable[[Packet], bool] = lambda packet: False  # true for what it drops
         self._rng = rng.stream(seed, "cloud")
         self._owners: dict[bytes, Shim6Node] = {}
         self._cut: set[tuple[bytes, bytes]] = set()
@@ -108,6 +109,7 @@ class Cloud:
         self._digest.update(f"{self.clock.now_ns} {packet}\n".encode())
         ends = (packet.source, packet.destination)
         lost = ends in self._cut or not self._dead.isdisjoint(ends) or packet.destination not in self._owners
+        lost = lost or self.firewall(packet)
         copies = 1 + (self._rng.random() < self.settings.duplicate)
         for _ in range(copies):
             if not lost and self._rng.random() >= self.settings.loss:

@@ -87,7 +87,7 @@ def test_only_a_timeout_or_loss_leads_back_to_half_open() -> None:
     assert back == {E.R1BIS}
 
 
-# RFC 5534 §6.1 to §6.9: the informational tables, and the pair that §6.9 leaves out.
+# RFC 5534 §6.1 to §6.9: the informational tables, and the pair that §6.9 leaves out, and what it is silent on.
 REAP_GRID = {
     "PAYLOAD_IN": ("STOP_SEND START_KEEPALIVE", "REPORT START_SEND > INBOUND_OK", "STOP_SEND"),
     "PAYLOAD_OUT": ("START_SEND STOP_KEEPALIVE", "", "START_SEND"),
@@ -114,6 +114,12 @@ REAP_GRID = {
         "CHOOSE_PAIR FINISH STOP_SEND START_KEEPALIVE > OPERATIONAL",
         "CHOOSE_PAIR FINISH STOP_SEND START_KEEPALIVE > OPERATIONAL",
     ),
+    "PROBE_WHILE_LIKING": (
+        "CHOOSE_PAIR ANSWER RESTART_SEND STOP_KEEPALIVE",
+        "CHOOSE_PAIR ANSWER RESTART_SEND STOP_KEEPALIVE FINISH > OPERATIONAL",
+        "ANSWER",
+    ),
+    "LIKING": ("FORGET_REPORTS STOP_KEEPALIVE EXPLORE > INBOUND_OK", "", ""),
     "SUSPICION": ("FORGET_REPORTS STOP_SEND STOP_KEEPALIVE EXPLORE > EXPLORING", "", ""),
 }
 
