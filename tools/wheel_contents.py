@@ -4,7 +4,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-SHIPPED = {".py", ".pyi", ".pxd", ".typed"}
+SHIPPED = {".py", ".pyi", ".pxd", ".lua", ".typed"}
 
 
 def main(wheel: str) -> int:

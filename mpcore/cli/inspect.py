@@ -13,6 +13,15 @@ if TYPE_CHECKING:
     from mpcore.analysis import Inspection
 
 
+def _print_lua(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+    """Print the path of the dissector and end the program, as `--help` does."""
+    if wanted:
+        from importlib.resources import files
+
+        click.echo(str(files("mpcore") / "analysis" / "shim6.lua"))
+        context.exit()
+
+
 @click.command("inspect")
 @click.argument("file", type=click.Path(dir_okay=False))
 @json_option
@@ -22,6 +31,14 @@ if TYPE_CHECKING:
     metavar="IMAGE",
     type=click.Path(dir_okay=False, writable=True),
     help="Draw data sequence by time, coloured by subflow.",
+)
+@click.option(
+    "--lua",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_lua,
+    help="Print where the Shim6 dissector for Wireshark and tshark is, and exit.",
 )
 def inspect_command(file: str, as_json: bool, only: int | None, plot: str | None) -> int:
     """Explain the MPTCP connections and Shim6 contexts of a capture, pcap or pcapng.
