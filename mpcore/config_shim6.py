@@ -60,6 +60,9 @@ class Shim6Config(Section, frozen=True):
     initial_probe_timeout_s: Duration = 0.5
     initial_probes: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     max_probe_timeout_s: Duration = 60.0
+    # Seconds after which a pair that failed is tried again where it is liked more than the one in use, the
+    # ULIDs among them; doubled for one that keeps failing. 0: never.
+    return_after_s: Annotated[float, msgspec.Meta(ge=0.0, le=86400.0)] = 60.0
     # Quiet seconds after which a context that no socket needs is discarded (RFC 5533 §9: 300 at least).
     quiescence_s: Duration = 300.0
     # Seconds that a peer is left alone that did not answer, or said that it knows no Shim6 (RFC 5533 §14).
