@@ -5,8 +5,9 @@ endpoint applies them to the engine. Addresses are 4 or 16 raw octets, ports and
 nanoseconds, windows and sizes octets. `token` is the local token of the connection (RFC 8684 §3.1).
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
+
+from mpcore.value import value
 
 
 class Direction(IntEnum):
@@ -34,7 +35,7 @@ class Role(IntEnum):
     SERVER = 1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Verdict:
     """The verdict on one packet; `data` is the new packet when `kind` is REWRITE."""
 
@@ -42,7 +43,7 @@ class Verdict:
     data: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Transmit:
     """A packet to send: to a local socket, or to the network from the address `local`.
 
@@ -59,7 +60,7 @@ class Transmit:
 # Actions: what a policy asks for.
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OpenSubflow:
     """Join a subflow from `local` to `remote`; the source port is drawn when `local_port` is None."""
 
@@ -72,7 +73,7 @@ class OpenSubflow:
     local_port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AdvertiseAddress:
     """Send ADD_ADDR for a local address; without `port` the peer uses that of the first subflow."""
 
@@ -81,14 +82,14 @@ class AdvertiseAddress:
     port: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WithdrawAddress:
     """Send REMOVE_ADDR for a local address."""
 
     address_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CloseSubflow:
     """End a subflow: with FIN, or at once with RST and MP_TCPRST of that reason (RFC 8684 §3.6)."""
 
@@ -96,7 +97,7 @@ class CloseSubflow:
     reset_reason: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SetPriority:
     """Tell the peer by MP_PRIO whether it may use the subflow before others fail (RFC 8684 §3.3.8)."""
 
@@ -110,7 +111,7 @@ Action = OpenSubflow | AdvertiseAddress | WithdrawAddress | CloseSubflow | SetPr
 # Effects: what a control core has decided, for the endpoint to apply.
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class OpenConnection:
     """A connection whose MP_CAPABLE handshake succeeded; what the engine needs for its first subflow.
 
@@ -143,7 +144,7 @@ class OpenConnection:
     ecn_wanted: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class SubflowReady:
     """A joined subflow whose handshake succeeded.
 
@@ -177,7 +178,7 @@ class SubflowReady:
     ecn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class JoinFailed:
     """A join that this host began and that came to nothing.
 
@@ -190,14 +191,14 @@ class JoinFailed:
     transient: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class FallBack:
     """The connection goes on as plain TCP."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class StartJoin:
     """Begin the MP_JOIN handshake that a policy asked for and the core allowed.
 
@@ -208,7 +209,7 @@ class StartJoin:
     action: OpenSubflow
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SendOptions:
     """Send option bytes on an ACK of their own; on any live subflow when `path_index` is None."""
 
@@ -216,7 +217,7 @@ class SendOptions:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SetBackup:
     """Change how the engine's scheduler treats a subflow: by the peer's wish, or by this host's."""
 

@@ -5,14 +5,16 @@
 
 import ipaddress
 import re
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from typing import TYPE_CHECKING
+
+from mpcore.value import value
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionCreated:
     """The MP_CAPABLE handshake succeeded; `role` is "client" or "server"."""
 
@@ -24,14 +26,14 @@ class ConnectionCreated:
     remote_port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionEstablished:
     """The peer has shown that it holds both keys: joins may follow (RFC 8684 §3.1)."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionFellBack:
     """The connection goes on as plain TCP (RFC 8684 §3.7); `token` is None before a key was drawn."""
 
@@ -39,14 +41,14 @@ class ConnectionFellBack:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionClosed:
     """The connection is over and its token is free."""
 
     token: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubflowEstablished:
     """A subflow can carry data."""
 
@@ -60,7 +62,7 @@ class SubflowEstablished:
     remote_port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubflowClosed:
     """A subflow ended, or never came about."""
 
@@ -75,7 +77,7 @@ class SubflowClosed:
     remote_port: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddressAnnounced:
     """The peer announced an address by ADD_ADDR."""
 
@@ -85,7 +87,7 @@ class AddressAnnounced:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddressRemoved:
     """The peer withdrew an address by REMOVE_ADDR."""
 
@@ -93,7 +95,7 @@ class AddressRemoved:
     address_id: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class PriorityChanged:
     """The peer changed the priority of a subflow by MP_PRIO."""
 

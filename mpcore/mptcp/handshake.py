@@ -47,13 +47,14 @@ from mpcore.mptcp.syn import (
     towards_host,
     with_option,
 )
+from mpcore.value import value
 from mpcore.wire.values import CapableFlag, Dss, MpCapable, Segment, Timestamps
 
 HALF_OPEN_TIMEOUT_NS = 60_000_000_000  # longer than the longest gap between a host's SYN/ACKs
 MSS_RESERVE = 28  # the largest DSS option (RFC 8684 §3.3)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Decision:
     """What becomes of a packet of a handshake.
 

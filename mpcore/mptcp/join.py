@@ -11,7 +11,6 @@ repeats the third ACK until it is answered, and answers each repeat of it. SYN a
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from mpcore.actions import Direction, JoinFailed, OpenSubflow, SubflowReady, Transmit
 from mpcore.config import LimitsConfig, MptcpConfig
@@ -22,6 +21,7 @@ from mpcore.mptcp.flow import FlowKey, flow_key
 from mpcore.mptcp.joining import Joining
 from mpcore.mptcp.syn import ACK, RST, SYN, next_seq, reset_for, syn_parameters
 from mpcore.store.deadlines import Deadlines
+from mpcore.value import value
 from mpcore.wire.values import (
     MpCapable,
     MpJoinAck,
@@ -40,7 +40,7 @@ _TRANSIENT = 0x01  # flag T of MP_TCPRST
 JoinEffect = Transmit | SubflowReady | JoinFailed
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class JoinContext:
     """What a join needs to know of its connection, at this moment.
 

@@ -4,13 +4,12 @@ RFC 8684 §3.4.1 (ADD_ADDR), §3.4.2 (REMOVE_ADDR), §3.2 (address ids). The boo
 an address is used for is the path manager's business. Times are integer nanoseconds.
 """
 
-from dataclasses import dataclass
-
 from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.mptcp import keys
 from mpcore.mptcp.syn import is_loopback
 from mpcore.policy.base import LocalAddress, RemoteAddress
 from mpcore.store.deadlines import Deadlines
+from mpcore.value import value
 from mpcore.wire.values import AddAddr, RemoveAddr, emit_option
 
 REMOTE_ADDRESSES_MAX = 32
@@ -19,7 +18,7 @@ REFRESH_INTERVAL_NS = 1_000_000_000
 _LAST_ID = 255
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Announcement:
     """The outcome of a valid ADD_ADDR.
 

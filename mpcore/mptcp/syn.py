@@ -4,10 +4,11 @@ Sizes are octets. Sources: RFC 9293 §3.7.1 (MSS), RFC 7323 (scaling, timestamps
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import get_args
 
 from mpcore.errors import WireError
+from mpcore.value import value
 from mpcore.wire.values import (
     MaxSegmentSize,
     MptcpOption,
@@ -35,7 +36,7 @@ _EXPERIMENT_KINDS = (253, 254)  # RFC 4727
 _FAST_OPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413 §4.1.1
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SynParameters:
     """What one side's SYN or SYN/ACK says about itself.
 

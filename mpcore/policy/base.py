@@ -7,12 +7,12 @@ and give it a name with `mpcore.policy.registry.register`.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from mpcore.actions import Action, CloseSubflow, OpenSubflow, Role, WithdrawAddress
+from mpcore.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class LocalAddress:
     """An address of this host that takes part; id 0 is that of the first subflow (RFC 8684 §3.2)."""
 
@@ -22,7 +22,7 @@ class LocalAddress:
     backup: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RemoteAddress:
     """An address that the peer accepts joins at."""
 
@@ -31,7 +31,7 @@ class RemoteAddress:
     port: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SubflowView:
     """A subflow, or a join under way; the latter has `path_index` None."""
 
@@ -45,7 +45,7 @@ class SubflowView:
     backup: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class ConnectionView:
     """One connection as a path manager sees it.
 

@@ -5,11 +5,12 @@ legal in itself; whether it may stand in this segment, in this state, is the han
 bits are ignored on receipt and sent as zero.
 """
 
-from dataclasses import dataclass
 from typing import TypeAlias
 
+from mpcore.value import value
 
-@dataclass(frozen=True, slots=True)
+
+@value
 class MpCapable:
     """MP_CAPABLE (§3.1): no key in a SYN, one in a SYN/ACK, both in an ACK, with `data_len` on first data."""
 
@@ -21,7 +22,7 @@ class MpCapable:
     checksum: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpJoinSyn:
     """MP_JOIN of a SYN (§3.2); `token` names the receiver's connection."""
 
@@ -31,7 +32,7 @@ class MpJoinSyn:
     backup: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpJoinSynAck:
     """MP_JOIN of a SYN/ACK (§3.2); `hmac` is the leftmost 8 bytes."""
 
@@ -41,14 +42,14 @@ class MpJoinSynAck:
     backup: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpJoinAck:
     """MP_JOIN of the third ACK (§3.2); `hmac` is the leftmost 20 bytes."""
 
     hmac: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Dss:
     """Data sequence signal (§3.3).
 
@@ -66,7 +67,7 @@ class Dss:
     data_fin: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class AddAddr:
     """ADD_ADDR (§3.4.1); `hmac` is the rightmost 8 bytes, and absent from an echo only."""
 
@@ -77,14 +78,14 @@ class AddAddr:
     hmac: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class RemoveAddr:
     """REMOVE_ADDR (§3.4.2) of one or more address ids."""
 
     address_ids: tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpPrio:
     """MP_PRIO (§3.3.8); only version 0 has an `address_id`."""
 
@@ -92,21 +93,21 @@ class MpPrio:
     address_id: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpFail:
     """MP_FAIL (§3.7): the data sequence number of the mapping whose checksum failed."""
 
     data_seq: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpFastclose:
     """MP_FASTCLOSE (§3.5) with the key of the host that receives it."""
 
     receiver_key: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpTcpRst:
     """MP_TCPRST (§3.6); `flags` is four bits, T = 0x01 for a cause that may pass."""
 
@@ -114,14 +115,14 @@ class MpTcpRst:
     flags: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpExperimental:
     """An option of subtype 15; `data` is all after kind and length."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MpV0Option:
     """An option in a form that only version 0 has (RFC 6824); `data` is all after kind and length."""
 
@@ -129,7 +130,7 @@ class MpV0Option:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MalformedMptcp:
     """An option of unknown subtype or impossible length, ignored by all; `data` is after kind and length."""
 

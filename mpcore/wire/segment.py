@@ -1,10 +1,10 @@
 """A TCP segment in its IP packet as a value (RFC 791, RFC 8200, RFC 9293)."""
 
 import struct
-from dataclasses import dataclass
 from typing import TypeVar
 
 from mpcore.errors import WireError
+from mpcore.value import value
 from mpcore.wire.checksum import tcp_checksum
 from mpcore.wire.ip import emit_header
 from mpcore.wire.tcp import checksum_ok
@@ -17,7 +17,7 @@ HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION = 0, 43, 44, 51, 60
 OptionT = TypeVar("OptionT")
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Segment:
     """An IP packet that holds one TCP segment.
 
@@ -61,7 +61,7 @@ def is_intact(data: bytes) -> bool:
     return checksum_ok(header.src, header.dst, packet)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class _Header:
     src: bytes
     dst: bytes

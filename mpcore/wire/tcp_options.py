@@ -1,10 +1,10 @@
 """TCP options as values, and lists of them between bytes and values (RFC 9293 §3.1, RFC 7323, RFC 2018)."""
 
 import struct
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from mpcore.errors import WireError
+from mpcore.value import value
 from mpcore.wire.constants import OptionKind
 from mpcore.wire.mptcp_codec import emit_body, parse_body
 from mpcore.wire.mptcp_options import MptcpOption
@@ -12,26 +12,26 @@ from mpcore.wire.mptcp_options import MptcpOption
 OPTIONS_MAX = 40
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MaxSegmentSize:
     """Largest payload in bytes that the sender takes in a segment (RFC 9293 §3.7.1)."""
 
     value: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class WindowScale:
     """Shift of all windows but a SYN's (RFC 7323 §2); above 14 as received, to be used as 14."""
 
     shift: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class SackPermitted:
     """The sender takes SACK (RFC 2018 §2)."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Timestamps:
     """Timestamp of the sender and the one it echoes (RFC 7323 §3)."""
 
@@ -39,14 +39,14 @@ class Timestamps:
     echo: int
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Sack:
     """One to four blocks of (first sequence number, one past the last) that have arrived (RFC 2018 §3)."""
 
     blocks: tuple[tuple[int, int], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class UnknownOption:
     """An option of another kind, or with a length its kind cannot have; `data` is after kind and length."""
 

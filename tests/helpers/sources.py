@@ -34,7 +34,7 @@ class Source:
 
 
 VOCABULARY = "vocabulary"
-SHARED = {"errors", "events", "actions", "config", "config_shim6", "config_types", "counters"}
+SHARED = {"errors", "events", "actions", "config", "config_shim6", "config_types", "counters", "value"}
 # Files beside endpoint.py that are parts of it.
 ENDPOINT = "endpoint"
 PARTS_OF_ENDPOINT = {"connections", "shim6_endpoint", "snapshot"}
