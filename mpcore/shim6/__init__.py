@@ -2,10 +2,10 @@
 
 `manager.Shim6Manager` is the control core as one object. Behind it: `dispatch` finds the context of a
 packet, `negotiate` and `exchange` make and recover contexts, `update` keeps both sides' locators known,
-`reap` and `exploration` find a pair that works, `returning` goes back to a better one later, `lifecycle` limits and ends them, `icmp` judges errors. The
-state machines are tables, in `states` and `reap_states`. What is decided on is replaceable: `policy` (which
-pair), `heuristic` (which conversation), `identity.Verifier` (whose locator). What follows leaves as `effects`
-and `events`.
+`reap` and `exploration` find a pair that works, `returning` goes back to a better one later, `lifecycle`
+limits and ends them, `icmp` judges errors. The state machines are tables, in `states` and `reap_states`. What
+is decided on is replaceable: `policy` (which pair), `heuristic` (which conversation), `identity.Verifier`
+(whose locator). What follows leaves as `effects` and `events`.
 
 Where the RFCs contradict themselves or are silent, this is done:
 
@@ -23,8 +23,8 @@ Where the RFCs contradict themselves or are silent, this is done:
 - The received list is cleared on the way from Operational to InboundOk too; the probe that caused it stays.
 - A pair that is liked more is asked for by probes in InboundOk: the peer is heard, and need not search too.
 - Two searches in a row that end where they began, while payload brought no answer, mean that something drops
-  payload behind the header (§15.2): the ULIDs are taken back. One that the peer began counts when payload left
-  here all the time.
+  payload behind the header (§15.2): the ULIDs are taken back. One that the peer began counts when payload
+  left here all the time.
 - The gap from the fourth to the fifth probe is 1 s. Back-off belongs to the exploration.
 - Contexts with the same locators on both sides share one exploration. Several probes at once, against §4.3,
   are an option that is off.

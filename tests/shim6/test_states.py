@@ -87,7 +87,7 @@ def test_only_a_timeout_or_loss_leads_back_to_half_open() -> None:
     assert back == {E.R1BIS}
 
 
-# RFC 5534 §6.1 to §6.9: the informational tables, and the pair that §6.9 leaves out, and what it is silent on.
+# RFC 5534 §6.1 to §6.9: the informational tables, the pair that §6.9 leaves out, and what it is silent on.
 REAP_GRID = {
     "PAYLOAD_IN": ("STOP_SEND START_KEEPALIVE", "REPORT START_SEND > INBOUND_OK", "STOP_SEND"),
     "PAYLOAD_OUT": ("START_SEND STOP_KEEPALIVE", "", "START_SEND"),
