@@ -517,8 +517,7 @@ class Endpoint:
 
     def _has_ended(self, connection: Connection) -> bool:
         """Tell whether both sides have sent their DATA_FIN, or the connection is gone (RFC 8684 §3.3.3)."""
-        seen = self.engine.describe(connection.handle)
-        return seen is None or (seen["host_fin"] and seen["peer_fin"])
+        return self.engine.has_ended(connection.handle)
 
     def _flow_in_use(self, key: FlowKey) -> bool:
         return self.engine.find_flow(*key) is not None

@@ -630,6 +630,11 @@ cdef class Engine:
         cdef conn_t *conn = self.find(handle)
         return conn == NULL or conn.gone or (conn.fin_acked and conn.rx_fin_acked)
 
+    def has_ended(self, long handle):
+        """Tell whether both sides have sent their DATA_FIN, or the connection is gone."""
+        cdef conn_t *conn = self.find(handle)
+        return conn == NULL or conn.gone or bool(conn.host_fin and conn.rx_fin_seen)
+
     def tell_host(self, long handle):
         """Give the host's socket again what it may have missed: data it did not acknowledge, and its ACK."""
         cdef conn_t *conn = self.find(handle)

@@ -1,5 +1,6 @@
 """The endpoint's own part: verdicts of packets that no connection claims, and their count."""
 
+import gc
 import random
 from dataclasses import replace
 
@@ -27,6 +28,7 @@ SYN_OUT = replace(SYN_IN, src=HOST, dst=PEER)
 JOIN_IN = replace(SYN_IN, options=(MpJoinSyn(0xDEADBEEF, 1, 2),))
 OWN_DATA = replace(SYN_OUT, flags=TcpFlag.ACK.value, options=(MpCapable(1, 0x01, 1, 2),))
 PLAIN_DATA = replace(OWN_DATA, options=())
+SYN_ACK = (TcpFlag.SYN | TcpFlag.ACK).value
 
 RECEIVED = ("MpcoreExtPacketsFromHost", "MpcoreExtPacketsFromNetwork")
 VERDICTS = {
@@ -108,3 +110,25 @@ def test_who_speaks_mptcp_itself_may_own_the_token(endpoint: Endpoint, sign: Seg
     assert give(endpoint, sign) is VerdictKind.LEAVE
     assert give(endpoint, JOIN_IN) is VerdictKind.LEAVE
     assert endpoint.poll_transmit() == []
+
+
+def test_connections_leave_no_cycles_behind(endpoint: Endpoint) -> None:
+    """The daemon collects garbage seldom, because reference counts free all that a connection held."""
+    endpoint.add_local_address(HOST, interface="eth0", now_ns=0)
+    endpoint.add_local_address(bytes([10, 0, 1, 1]), interface="eth1", now_ns=0)
+    gc.collect()
+    gc.disable()
+    try:
+        for port in range(1000, 1020):
+            assert give(endpoint, replace(SYN_OUT, src_port=port)) is VerdictKind.REWRITE
+            accepted = replace(SYN_IN, dst_port=port, src_port=80, ack=2, flags=SYN_ACK)
+            key = MpCapable(flags=0x01, key_sender=port)
+            assert give(endpoint, replace(accepted, options=(key,))) is VerdictKind.REWRITE
+        endpoint.poll_transmit()
+        endpoint.shut_down(1)
+        assert len(endpoint.engine) == 0
+        while endpoint.poll_event() is not None:
+            pass
+        assert gc.collect() == 0
+    finally:
+        gc.enable()

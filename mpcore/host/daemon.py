@@ -6,6 +6,7 @@ gone before it closes, because the kernel drops what waits in a queue that close
 a killed daemon could not.
 """
 
+import gc
 import logging
 import random
 import sys
@@ -33,6 +34,8 @@ from mpcore.host.shim6_services import Shim6Services, make_endpoint
 from mpcore.host.signals import StopSignals
 from mpcore.snapshot import merge
 
+GARBAGE_THRESHOLD = 50_000  # objects made and not yet gone
+
 log = logging.getLogger(__name__)
 
 
@@ -55,9 +58,16 @@ def run(config: Config) -> int:
         stack.enter_context(Guardian(lambda: clear_up(config)))
         driver = _set_up(config, stack)
         driver.stop_when_readable(signals.fileno())
+        _collect_less_garbage()
         print("ready", flush=True)
         driver.run()
     return 0
+
+
+def _collect_less_garbage() -> None:
+    """Let the collector look for cycles seldom, and never in what was imported: connections make none."""
+    gc.freeze()
+    gc.set_threshold(GARBAGE_THRESHOLD)
 
 
 def _set_up(config: Config, stack: ExitStack) -> Driver:

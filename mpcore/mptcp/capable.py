@@ -7,6 +7,7 @@ from mpcore.mptcp.states import FallbackReason
 from mpcore.wire.values import CapableFlag, MpCapable, MpJoinSyn, MpJoinSynAck, MpV0Option, Segment
 
 VERSION = 1
+_EXTENSION, _HMAC_SHA256 = CapableFlag.EXTENSION.value, CapableFlag.HMAC_SHA256.value
 _ALGORITHMS = 0x1F  # D to H
 
 
@@ -54,6 +55,6 @@ def third_ack_fault(option: MpCapable | None, key_local: int) -> FallbackReason 
 
 def _flags_fault(flags: int) -> FallbackReason | None:
     """RFC 8684 §3.1: B must be 0, and HMAC-SHA256 is the one algorithm that exists."""
-    if flags & CapableFlag.EXTENSION or flags & _ALGORITHMS != CapableFlag.HMAC_SHA256:
+    if flags & (_EXTENSION | _ALGORITHMS) != _HMAC_SHA256:
         return FallbackReason.WRONG_FLAGS
     return None

@@ -8,6 +8,7 @@ an operator does, raise LocalProtocolError instead. Nothing is asked of the path
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 from mpcore.actions import (
     Action,
@@ -39,6 +40,7 @@ ControlEffect = (
 
 FIRST_PATH = 0
 _Path = tuple[bytes, bytes, int]  # local address, remote address, remote port
+NewsT = TypeVar("NewsT")
 
 
 class ConnectionControl:
@@ -51,6 +53,21 @@ class ConnectionControl:
         counts: one integer a `Counter`, which this object raises
         reachable: tells whether packets from a local to a remote address leave by the local one's interface
     """
+
+    __slots__ = (
+        "_active",
+        "_config",
+        "_connection",
+        "_established",
+        "_failed",
+        "_joining",
+        "_manager",
+        "_reachable",
+        "_subflows",
+        "book",
+        "counts",
+        "token",
+    )
 
     def __init__(
         self,
@@ -76,8 +93,8 @@ class ConnectionControl:
             counts=self.counts,
         )
         self._subflows = {FIRST_PATH: _first_subflow(connection)}
-        self._joining: list[OpenSubflow] = []
-        self._failed: set[_Path] = set()
+        self._joining: tuple[OpenSubflow, ...] = ()
+        self._failed: tuple[_Path, ...] = ()
         self._established = False
         self._active = True
 
@@ -88,7 +105,7 @@ class ConnectionControl:
             role=self._connection.role,
             token=self.token,
             local_addresses=self.book.local_addresses,
-            remote_addresses=tuple(filter(self._takes_joins, self.book.remote_addresses)),
+            remote_addresses=self._joinable(),
             subflows=(*self._subflows.values(), *map(_joining_view, self._joining)),
             max_subflows=self._config.max_subflows,
             room=self._room - len(self._joining),
@@ -154,7 +171,7 @@ class ConnectionControl:
         action = failed.action
         self._end_join(action.local, action.remote, action.remote_port)
         if not failed.transient:
-            self._failed.add(_path_of(action))
+            self._fail(_path_of(action))
 
     def handle_subflow_closed(
         self, path_index: int, now_ns: int, *, failed: bool = False
@@ -164,27 +181,27 @@ class ConnectionControl:
         if subflow is None:
             return []
         if failed:
-            self._failed.add((subflow.local, subflow.remote, subflow.remote_port))
-        return self._ask(self._manager.on_subflow_closed(self.view, subflow), now_ns)
+            self._fail((subflow.local, subflow.remote, subflow.remote_port))
+        return self._ask(self._manager.on_subflow_closed, subflow, now_ns)
 
     def add_local_address(
         self, address: bytes, interface: str, now_ns: int, *, backup: bool = False
     ) -> list[ControlEffect]:
         """An address of this host takes part from now on."""
-        known = any(each.address == address for each in self.book.local_addresses)
+        known = self.book.find_local(address) is not None
         added = self.book.add_local(address, interface, backup)
         if added is None:
             return []
         # News of an address is a reason to try its paths again.
-        self._failed = {path for path in self._failed if path[0] != address}
-        return [] if known else self._ask(self._manager.on_address_added(self.view, added), now_ns)
+        self._failed = tuple(path for path in self._failed if path[0] != address)
+        return [] if known else self._ask(self._manager.on_address_added, added, now_ns)
 
     def remove_local_address(self, address: bytes, now_ns: int) -> list[ControlEffect]:
         """An address of this host is gone."""
         removed = self.book.remove_local(address)
         if removed is None:
             return []
-        return self._ask(self._manager.on_address_removed(self.view, removed), now_ns)
+        return self._ask(self._manager.on_address_removed, removed, now_ns)
 
     def poll_timeout(self) -> int | None:
         """Return when an announcement is due to be repeated."""
@@ -207,7 +224,7 @@ class ConnectionControl:
             raise LocalProtocolError(problem)
         match action:
             case OpenSubflow():
-                self._joining.append(action)
+                self._joining = (*self._joining, action)
                 self.book.expose(action.local_id)
                 return [StartJoin(self.token, action)]
             case AdvertiseAddress(address, address_id, port):
@@ -226,8 +243,13 @@ class ConnectionControl:
         self._count(Counter.PRIO_TX)
         return [SendOptions(path_index, emit_option(MpPrio(backup))), SetBackup(path_index, backup, False)]
 
-    def _ask(self, actions: Sequence[Action], now_ns: int) -> list[ControlEffect]:
-        return self._apply_all(actions, now_ns) if self._established and self._active else []
+    def _ask(
+        self, decide: Callable[[ConnectionView, NewsT], Sequence[Action]], news: NewsT, now_ns: int
+    ) -> list[ControlEffect]:
+        """Ask the path manager about `news`, unless it is too early or too late for it."""
+        if not (self._established and self._active):
+            return []
+        return self._apply_all(decide(self.view, news), now_ns)
 
     def _apply_all(self, actions: Sequence[Action], now_ns: int) -> list[ControlEffect]:
         effects: list[ControlEffect] = []
@@ -266,6 +288,10 @@ class ConnectionControl:
         mine = self.book.local_id(address) == address_id
         return None if mine else f"address id {address_id} belongs to another address (RFC 8684 §3.2)"
 
+    def _joinable(self) -> tuple[RemoteAddress, ...]:
+        addresses = self.book.remote_addresses
+        return tuple(filter(self._takes_joins, addresses)) if self._connection.peer_no_join else addresses
+
     def _takes_joins(self, address: RemoteAddress) -> bool:
         first = (self._connection.remote, self._connection.remote_port)
         return not (self._connection.peer_no_join and (address.address, address.port) == first)
@@ -287,9 +313,9 @@ class ConnectionControl:
             return effects
         address = found.address
         # RFC 8684 §3.4.1: a refresh asks for another attempt at an address that failed.
-        self._failed = {path for path in self._failed if path[1:] != (address.address, address.port)}
+        self._failed = tuple(path for path in self._failed if path[1:] != (address.address, address.port))
         event = AddressAnnounced(self.token, address.address, address.address_id, address.port)
-        asked = self._ask(self._manager.on_address_announced(self.view, address), now_ns)
+        asked = self._ask(self._manager.on_address_announced, address, now_ns)
         return [*effects, event, *asked]
 
     def _handle_removal(self, option: RemoveAddr, now_ns: int) -> list[ControlEffect]:
@@ -303,13 +329,18 @@ class ConnectionControl:
             self.counts[Counter.RM_SUBFLOW] += len(dead)
             effects.extend(CloseSubflow(path_index, 0) for path_index in dead)
             effects.append(AddressRemoved(self.token, address_id))
-            effects.extend(self._ask(self._manager.on_address_withdrawn(self.view, address_id), now_ns))
+            effects.extend(self._ask(self._manager.on_address_withdrawn, address_id, now_ns))
         return effects
 
+    def _fail(self, path: _Path) -> None:
+        if path not in self._failed:
+            self._failed = (*self._failed, path)
+
     def _end_join(self, local: bytes, remote: bytes, remote_port: int) -> None:
-        found = next((each for each in self._joining if _path_of(each) == (local, remote, remote_port)), None)
-        if found is not None:
-            self._joining.remove(found)
+        for index, each in enumerate(self._joining):
+            if _path_of(each) == (local, remote, remote_port):
+                self._joining = self._joining[:index] + self._joining[index + 1 :]
+                return
 
     def _count(self, counter: Counter) -> None:
         self.counts[counter] += 1

@@ -51,6 +51,8 @@ from mpcore.value import value
 from mpcore.wire.values import CapableFlag, Dss, MpCapable, Segment, Timestamps
 
 HALF_OPEN_TIMEOUT_NS = 60_000_000_000  # longer than the longest gap between a host's SYN/ACKs
+_CHECKSUM, _NO_JOIN = CapableFlag.CHECKSUM.value, CapableFlag.NO_JOIN.value
+_HMAC_SHA256 = CapableFlag.HMAC_SHA256.value
 MSS_RESERVE = 28  # the largest DSS option (RFC 8684 §3.3)
 
 
@@ -367,11 +369,11 @@ class Negotiator:
         self.counts[counter] += 1
 
     def _own_flags(self) -> int:
-        return CapableFlag.HMAC_SHA256 | (CapableFlag.CHECKSUM if self._config.checksum else 0)
+        return _HMAC_SHA256 | (_CHECKSUM if self._config.checksum else 0)
 
     def _answer_flags(self, half: _HalfOpen) -> int:
         # RFC 8684 §3.1: checksums are used when either host asks for them.
-        return self._own_flags() | (half.peer_flags & CapableFlag.CHECKSUM)
+        return self._own_flags() | (half.peer_flags & _CHECKSUM)
 
     def _open(
         self, key: FlowKey, half: _HalfOpen, key_remote: int, ts_remote: int | None = None
@@ -402,8 +404,8 @@ class Negotiator:
             ts_local=local.ts_value,
             ts_remote=remote.ts_value if ts_remote is None else ts_remote,
             window=remote.window,
-            checksum=bool(self._answer_flags(half) & CapableFlag.CHECKSUM),
-            peer_no_join=bool(half.peer_flags & CapableFlag.NO_JOIN),
+            checksum=bool(self._answer_flags(half) & _CHECKSUM),
+            peer_no_join=bool(half.peer_flags & _NO_JOIN),
             ecn=local.ecn and remote.ecn,
             ecn_wanted=local.ecn,
         )

@@ -4,7 +4,6 @@ Sizes are octets. Sources: RFC 9293 §3.7.1 (MSS), RFC 7323 (scaling, timestamps
 """
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import get_args
 
 from mpcore.errors import WireError
@@ -21,6 +20,7 @@ from mpcore.wire.values import (
     UnknownOption,
     WindowScale,
     emit_options,
+    emit_packet,
     emit_segment,
 )
 
@@ -102,22 +102,21 @@ def is_authenticated(segment: Segment) -> bool:
 
 def with_option(segment: Segment, option: MptcpOption) -> bytes | None:
     """Return the packet with one more option, or None when the option has no room."""
-    options = (*segment.options, option)
     try:
-        emit_options(options)
+        options = emit_options((*segment.options, option))
     except WireError:
         return None
-    return emit_segment(replace(segment, options=options))
+    return emit_packet(segment, options)
 
 
 def towards_host(segment: Segment, mss_reserve: int) -> bytes:
     """Return the packet as the host's TCP shall see it: no MPTCP, and room left in each segment."""
-    options = tuple(
+    options = emit_options(
         _less(option, mss_reserve) if isinstance(option, MaxSegmentSize) else option
         for option in segment.options
         if not isinstance(option, _MPTCP_TYPES)
     )
-    return emit_segment(replace(segment, options=options))
+    return emit_packet(segment, options)
 
 
 def is_loopback(address: bytes) -> bool:

@@ -108,9 +108,11 @@ def distinct_locals(view: ConnectionView) -> Iterator[LocalAddress]:
     and the host's super-packets cannot cross to it.
     """
     family = next((len(each.address) for each in view.remote_addresses if each.address_id == 0), 0)
-    served = {each.interface for each in view.local_addresses if len(each.address) == family}
-    for local in sorted(view.local_addresses, key=lambda each: len(each.address) != family):
-        if not family or len(local.address) == family or local.interface not in served:
+    same = [each for each in view.local_addresses if len(each.address) == family]
+    yield from same
+    served = {each.interface for each in same}
+    for local in view.local_addresses:
+        if len(local.address) != family and local.interface not in served:
             yield local
 
 

@@ -12,6 +12,7 @@ from mpcore.wire.tcp_options import TcpOption, emit_options, parse_options
 
 PROTOCOL_TCP = 6
 EXTENSIONS_MAX = 16
+_ADDRESS_SIZES = {4: 4, 6: 16}
 HOP_BY_HOP, ROUTING, FRAGMENT, AUTHENTICATION, DESTINATION = 0, 43, 44, 51, 60
 
 OptionT = TypeVar("OptionT")
@@ -42,7 +43,10 @@ class Segment:
 
     def find(self, kind: type[OptionT]) -> OptionT | None:
         """Return the first option of this class, or None."""
-        return next((option for option in self.options if isinstance(option, kind)), None)
+        for option in self.options:
+            if isinstance(option, kind):
+                return option
+        return None
 
 
 def parse_segment(data: bytes) -> Segment:
@@ -149,10 +153,18 @@ def _parse_tcp(version: int, ip: _Header, data: bytes) -> Segment:
 
 def emit_segment(segment: Segment) -> bytes:
     """Return the IP packet with all lengths and checksums right; WireError for a field that does not fit."""
-    size = {4: 4, 6: 16}.get(segment.version)
+    return emit_packet(segment, emit_options(segment.options))
+
+
+def emit_packet(segment: Segment, options: bytes) -> bytes:
+    """Return the packet of `segment` with these options, padded to a multiple of four, instead of its own.
+
+    WireError as `emit_segment`.
+    """
+    size = _ADDRESS_SIZES.get(segment.version)
     if size is None or len(segment.src) != size or len(segment.dst) != size:
         raise WireError(f"IPv{segment.version} with addresses {segment.src.hex()} and {segment.dst.hex()}")
-    tcp = _emit_tcp(segment)
+    tcp = _emit_tcp(segment, options)
     try:
         ip = emit_header(segment.src, segment.dst, PROTOCOL_TCP, len(tcp), ttl=segment.ttl, tos=segment.tos)
     except (ValueError, OverflowError) as error:
@@ -160,8 +172,7 @@ def emit_segment(segment: Segment) -> bytes:
     return ip + tcp
 
 
-def _emit_tcp(segment: Segment) -> bytes:
-    options = emit_options(segment.options)
+def _emit_tcp(segment: Segment, options: bytes) -> bytes:
     try:
         start = struct.pack(
             ">HHIIBBH",

@@ -30,7 +30,7 @@ from mpcore.wire.mptcp_options import (
     MpV0Option,
     RemoveAddr,
 )
-from mpcore.wire.segment import Segment, emit_segment, parse_segment
+from mpcore.wire.segment import Segment, emit_packet, emit_segment, parse_segment
 from mpcore.wire.tcp_options import (
     OPTIONS_MAX,
     MaxSegmentSize,
@@ -78,6 +78,7 @@ __all__ = [
     "WindowScale",
     "emit_option",
     "emit_options",
+    "emit_packet",
     "emit_segment",
     "parse_mptcp_option",
     "parse_options",

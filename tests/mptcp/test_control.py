@@ -26,7 +26,7 @@ from mpcore.errors import LocalProtocolError
 from mpcore.events import AddressAnnounced, AddressRemoved, PriorityChanged
 from mpcore.mptcp import keys
 from mpcore.mptcp.control import ConnectionControl
-from mpcore.policy.base import ConnectionView, PathManager, RemoteAddress
+from mpcore.policy.base import ConnectionView, LocalAddress, PathManager, RemoteAddress
 from mpcore.policy.fullmesh import FullMesh
 from mpcore.wire.values import AddAddr, Dss, MpPrio, RemoveAddr, parse_options
 
@@ -261,6 +261,48 @@ def test_fallback_ends_all_of_it() -> None:
     assert core.remove_local_address(A1, 0) == []
     with pytest.raises(LocalProtocolError):
         core.apply(CloseSubflow(0), 0)
+
+
+class Curious(PathManager):
+    """Remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+
+    def on_established(self, view: ConnectionView) -> Sequence[Action]:
+        self.asked.append("established")
+        return ()
+
+    def on_address_added(self, view: ConnectionView, address: LocalAddress) -> Sequence[Action]:
+        self.asked.append("added")
+        return ()
+
+    def on_address_removed(self, view: ConnectionView, address: LocalAddress) -> Sequence[Action]:
+        self.asked.append("removed")
+        return ()
+
+
+def test_a_path_manager_is_asked_from_establishment_to_the_end_only() -> None:
+    manager = Curious()
+    core = control(manager=manager, established=False)
+    core.add_local_address(A1, "eth1", 0)
+    core.remove_local_address(A1, 0)
+    assert manager.asked == []
+    core.handle_established(0)
+    core.add_local_address(A1, "eth1", 0)
+    assert manager.asked == ["established", "added"]
+    core.handle_fallback()
+    core.remove_local_address(A1, 0)
+    assert manager.asked == ["established", "added"]
+
+
+def test_of_two_joins_on_one_path_only_the_one_that_failed_ends() -> None:
+    core = control(max_subflows=2)
+    core.add_local_address(A1, "eth1", 0)
+    core.apply(JOIN_A1_B0, 0)
+    assert core.view.room == 0
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "no answer"))
+    assert core.view.room == 1
 
 
 class Unruly(PathManager):

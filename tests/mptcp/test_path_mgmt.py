@@ -92,6 +92,20 @@ def test_announcements_wait_for_one_another() -> None:
     assert add_addr(second).address_id == 2
 
 
+def test_an_announcement_withdrawn_makes_room() -> None:
+    book = book_a()
+    for address in (A1, B1):
+        book.add_local(address, "eth1", False)
+    assert book.announce(A1, 1, None, 0) is not None
+    assert book.announce(B1, 2, None, 0) is None
+    book.withdraw(1)
+    due_ns = book.poll_timeout()
+    assert due_ns is not None
+    (sent,) = book.handle_timeout(max(due_ns, 5))
+    assert add_addr(sent).address == B1
+    assert book.poll_timeout() == 5 + TIMEOUT_NS
+
+
 def test_an_announcement_given_up_makes_room() -> None:
     b = book_b()
     b.announce(B1, 1, None, 0)
