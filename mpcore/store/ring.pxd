@@ -22,7 +22,7 @@ cdef struct chunk_pool_t:      # owner: Engine; outlives the rings that use it, 
 
 cdef struct ring_t:            # owner: a connection; zero is an empty ring without pool
     chunk_pool_t *pool
-    uint8_t **chunks           # slot (offset / RING_CHUNK_SIZE) % slots
+    uint8_t **chunks           # slot (offset / RING_CHUNK_SIZE) % slots; NULL while nothing is held
     uint32_t slots             # power of two, twice the chunks of `limit`
     uint64_t head              # first offset still held
     uint64_t limit             # bytes of span that the ring may cover
@@ -34,7 +34,7 @@ cdef void pool_clear(chunk_pool_t *pool) noexcept nogil                     # fr
 cdef uint8_t *chunk_take(chunk_pool_t *pool) noexcept nogil
 cdef void chunk_give(chunk_pool_t *pool, uint8_t *chunk) noexcept nogil
 # `span_bytes` (rounded up to chunks, a power of two of them) is the distance from head that can be written.
-# 0, or -1 when memory is short or the span is above RING_SPAN_MAX.
+# 0, or -1 when the span is above RING_SPAN_MAX. Nothing is allocated before the first reserve or write.
 cdef int ring_init(ring_t *ring, chunk_pool_t *pool, uint64_t span_bytes, uint64_t head) noexcept nogil
 cdef void ring_clear(ring_t *ring) noexcept nogil                           # returns every chunk to the pool
 # Copies `size` bytes to `offset`; 0, or -1 (nothing written) when they lie outside [head, head + limit) or
@@ -50,5 +50,5 @@ cdef int ring_pieces(const ring_t *ring, uint64_t offset, uint32_t size,
                      const uint8_t **piece, uint32_t *piece_size) noexcept nogil
 # Forgets everything before `head`, giving whole chunks back.
 cdef void ring_release(ring_t *ring, uint64_t head) noexcept nogil
-# Gives every chunk back, for a caller that knows that nothing from `head` on is needed (an idle connection).
+# Gives every chunk and the slots back, for a caller that knows that nothing from `head` on is needed (an idle connection).
 cdef void ring_trim(ring_t *ring) noexcept nogil

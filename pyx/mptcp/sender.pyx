@@ -42,7 +42,7 @@ from mpcore.wire.tcp cimport TCP_ECE, TCP_HAS_SACK, TCP_HAS_TIMESTAMP, tcp_t
 
 
 cdef enum:
-    FIRST_SEGMENTS = 32
+    FIRST_SEGMENTS = 8         # most connections idle; it doubles at need
     MS = 1000000
 
 

@@ -71,29 +71,26 @@ cdef int ring_init(ring_t *ring, chunk_pool_t *pool, uint64_t span_bytes, uint64
     while span_chunks * RING_CHUNK_SIZE < span_bytes:
         span_chunks *= 2
     # A head inside a chunk makes the span touch one chunk more than fits in it, so there are twice the slots.
-    ring.chunks = <uint8_t **>calloc(2 * span_chunks, sizeof(uint8_t *))
-    if ring.chunks == NULL:
-        return -1
     ring.slots = <uint32_t>(2 * span_chunks)
     ring.limit = span_chunks * RING_CHUNK_SIZE
     return 0
 
 
 cdef void ring_clear(ring_t *ring) noexcept nogil:
-    if ring.chunks != NULL:
-        ring_trim(ring)
-        free(ring.chunks)
-    ring.chunks = NULL
+    ring_trim(ring)
     ring.slots = 0
     ring.limit = 0
 
 
 cdef void ring_trim(ring_t *ring) noexcept nogil:
     cdef uint32_t slot
+    if ring.chunks == NULL:
+        return
     for slot in range(ring.slots):
         if ring.chunks[slot] != NULL:
             chunk_give(ring.pool, ring.chunks[slot])
-            ring.chunks[slot] = NULL
+    free(ring.chunks)
+    ring.chunks = NULL
 
 
 cdef inline uint32_t ring_slot(const ring_t *ring, uint64_t offset) noexcept nogil:
@@ -112,6 +109,8 @@ cdef inline uint32_t ring_touched(uint64_t offset, uint32_t size) noexcept nogil
 cdef uint32_t ring_missing(const ring_t *ring, uint64_t offset, uint32_t size) noexcept nogil:
     cdef uint32_t first = ring_slot(ring, offset)
     cdef uint32_t missing = 0, i
+    if ring.chunks == NULL:
+        return ring_touched(offset, size)
     for i in range(ring_touched(offset, size)):
         if ring.chunks[(first + i) & (ring.slots - 1)] == NULL:
             missing += 1
@@ -129,6 +128,10 @@ cdef int ring_reserve(ring_t *ring, uint64_t offset, uint32_t size) noexcept nog
     if missing > ring.pool.free_count + (ring.pool.limit - ring.pool.allocated):
         ring.pool.refused += 1
         return -1
+    if ring.chunks == NULL:    # an idle connection does not pay for the slots of its span
+        ring.chunks = <uint8_t **>calloc(ring.slots, sizeof(uint8_t *))
+        if ring.chunks == NULL:
+            return -1
     for i in range(touched):
         slot = (first + i) & (ring.slots - 1)
         if ring.chunks[slot] == NULL:
@@ -162,7 +165,7 @@ cdef int ring_pieces(const ring_t *ring, uint64_t offset, uint32_t size,
                      const uint8_t **piece, uint32_t *piece_size) noexcept nogil:
     cdef uint32_t at, room
     cdef const uint8_t *chunk
-    if size == 0 or size > RING_CHUNK_SIZE or not ring_covers(ring, offset, size):
+    if size == 0 or size > RING_CHUNK_SIZE or ring.chunks == NULL or not ring_covers(ring, offset, size):
         return 0
     at = <uint32_t>(offset % RING_CHUNK_SIZE)
     room = RING_CHUNK_SIZE - at
@@ -186,6 +189,9 @@ cdef void ring_release(ring_t *ring, uint64_t head) noexcept nogil:
     cdef uint64_t chunks, i
     cdef uint32_t slot
     if <int64_t>(head - ring.head) <= 0:
+        return
+    if ring.chunks == NULL:
+        ring.head = head
         return
     chunks = head // RING_CHUNK_SIZE - ring.head // RING_CHUNK_SIZE
     if head < ring.head:    # wrapped: chunk numbers count modulo 2**64 / RING_CHUNK_SIZE
