@@ -120,6 +120,21 @@ def test_trim_and_collection_give_chunks_back() -> None:
     assert pool.in_use == 0
 
 
+def test_a_ring_that_holds_nothing_reads_and_releases_nothing() -> None:
+    """Before its first byte and after a trim it has no slots."""
+    pool = ChunkPool(4)
+    ring = ByteRing(pool, 4 * CHUNK)
+    for head in (3 * CHUNK + 5, 9 * CHUNK):
+        assert ring.read(ring.head, 1) is None
+        ring.release(head)
+        assert ring.head == head
+        ring.write(head, b"abc")
+        assert ring.read(head, 3) == b"abc"
+        ring.trim()
+        ring.trim()
+        assert pool.in_use == 0
+
+
 @pytest.mark.parametrize("size", [0, CHUNK + 1])
 def test_read_of_no_or_too_many_bytes_gives_none(size: int) -> None:
     ring = ByteRing(ChunkPool(4), 4 * CHUNK)
