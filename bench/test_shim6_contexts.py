@@ -10,7 +10,7 @@ from random import Random
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.measure import describe
+from bench.measure import rounds
 from mpcore.shim6.cga import make_cga
 from mpcore.shim6.cga_parameters import emit_parameters
 from mpcore.shim6.cga_verifier import CgaVerifier
@@ -103,9 +103,13 @@ def test_establishment(benchmark: BenchmarkFixture, name: str) -> None:
             exchange(initiator, responder)
         assert sum(context.state == "established" for context in responder.contexts()) == CONTEXTS
 
-    benchmark.group = f"shim6: contexts established with {name}"
-    rounds = 1 if benchmark.disabled else ROUNDS
-    benchmark.pedantic(establish, setup=prepare, rounds=rounds)  # type: ignore[no-untyped-call]
-    if benchmark.stats is not None:
-        describe(benchmark, CONTEXTS)  # the report calls each a packet
-        benchmark.extra_info["contexts_per_s"] = round(CONTEXTS / benchmark.stats.stats.min)
+    rounds(
+        benchmark,
+        f"Shim6 context established with {name}, both ends",
+        establish,
+        packets=CONTEXTS,
+        name="mpcore",
+        setup=prepare,
+        rounds=1 if benchmark.disabled else ROUNDS,
+        warmup_rounds=0,
+    )
