@@ -47,12 +47,12 @@ install_packages() {
 }
 
 if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
-    packages="gcc libc6-dev libnetfilter-queue-dev iptables iproute2 iperf3 curl ethtool"
+    packages="gcc libc6-dev libnetfilter-queue-dev iptables nftables iproute2 iperf3 curl ethtool"
     [ -n "$(find_python)" ] || packages="$packages python3 python3-venv python3-dev"
     # shellcheck disable=SC2086  # a list of words is meant
     install_packages $packages
 else
-    echo "setup: no apt-get here; gcc, libnetfilter_queue headers, iptables, ip, tc, iperf3, curl and ethtool are taken as present" >&2
+    echo "setup: no apt-get here; gcc, libnetfilter_queue headers, iptables, nft, ip, tc, iperf3, curl and ethtool are taken as present" >&2
 fi
 
 python=$(find_python)

@@ -14,6 +14,8 @@ from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.nft import Nft
 from mpcore.host.rawsock import RawSender
 from mpcore.host.rtnetlink import RTM_GETRULE, RouteSocket
+from mpcore.host.shim6_host import rule_settings
+from mpcore.host.shim6_rules import Shim6Rules
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
 QUEUE_LIST = Path("/proc/net/netfilter/nfnetlink_queue")
@@ -117,6 +119,16 @@ def check_connection_marks(config: Config) -> Iterator[Finding]:
         )
 
 
+def check_shim6(config: Config) -> Iterator[Finding]:
+    """Try what Shim6's rules need."""
+    lacking = Shim6Rules(rule_settings(config)).lacks()
+    if lacking is None:
+        yield Finding("Shim6", True, "on" if config.shim6.enabled else "off, and could be on")
+    else:
+        remedy = "apt install iptables nftables && modprobe -a nf_tables xt_NFQUEUE"
+        yield Finding("Shim6", False, lacking, remedy, needed=config.shim6.enabled)
+
+
 def check_raw_sockets(config: Config) -> Iterator[Finding]:
     """Open a raw socket of each IP version."""
     for version in (4, 6):
@@ -206,6 +218,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     check_queue,
     check_rules,
     check_connection_marks,
+    check_shim6,
     check_raw_sockets,
     check_policy_routing,
     check_addresses,

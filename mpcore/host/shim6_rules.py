@@ -53,21 +53,24 @@ class Shim6Rules:
         self.settings = settings
         self._tables = Iptables(6)
 
+    def lacks(self) -> str | None:
+        """Return what this host lacks, as a sentence for people; None when the rules can be put in."""
+        if not self._tables.available(self.settings.queue):
+            return "Shim6 needs IPv6 and ip6tables with NFQUEUE"
+        sets = table_text(self.settings, OUT_PLACES[-1][1])
+        if shutil.which("nft") is None or not succeeds(["nft", "-c", "-f", "-"], sets):
+            return "Shim6 needs nft and a kernel with nf_tables of at least Linux 5.7, for sets with counters"
+        return None
+
     def install(self) -> None:
         """Put the rules in, in place of what an earlier run left: all, or none and HostError."""
         settings, tables = self.settings, self._tables
-        if not tables.available(settings.queue):
-            raise HostError(
-                "Shim6 needs IPv6 and ip6tables with NFQUEUE; set shim6.enabled=false to run without it"
-            )
+        lacking = self.lacks()
+        if lacking is not None:
+            raise HostError(f"{lacking}; set shim6.enabled=false to run without it")
         queue = f"-m mark --mark {settings.mark_rewrite:#x} -j NFQUEUE --queue-num 0"
         place = next((place for place in OUT_PLACES if tables.accepts(place[0], queue)), OUT_PLACES[-1])
         sets = table_text(settings, place[1])
-        if shutil.which("nft") is None or not succeeds(["nft", "-c", "-f", "-"], sets):
-            raise HostError(
-                "Shim6 needs nft and a kernel with nf_tables of at least Linux 5.7, for sets with counters; "
-                "set shim6.enabled=false to run without"
-            )
         self.remove()
         defragments = next((rule for rule in defragmenters() if tables.accepts("mangle", rule)), None)
         try:

@@ -52,6 +52,7 @@ def test_each_failure_names_its_remedy() -> None:
         "queue rule IPv4": "apt",
         "queue rule IPv6": "apt",
         "connection marks": "modprobe",
+        "Shim6": "apt",
         "raw socket IPv6": "sysctl",
         "policy routing": "use",
         "addresses": "connect",
@@ -59,7 +60,18 @@ def test_each_failure_names_its_remedy() -> None:
     }
     assert all(not finding.remedy for finding in found.values() if finding.ok)
     optional = {name for name, finding in found.items() if not finding.needed}
-    assert optional == {"connection marks", "addresses", "rp_filter"}
+    assert optional == {"connection marks", "Shim6", "addresses", "rp_filter"}
+
+
+@in_namespace
+@pytest.mark.parametrize("enabled", [False, True])
+def test_shim6_needs_nft_only_where_it_is_on(enabled: bool) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("mpcore.host.shim6_rules.succeeds", lambda *arguments: False)
+        found = findings(f"shim6.enabled={str(enabled).lower()}")["Shim6"]
+    assert not found.ok
+    assert "needs nft" in found.detail
+    assert found.needed == enabled
 
 
 @in_namespace
