@@ -30,6 +30,7 @@ from mpcore.host.rtnetlink import RouteSocket
 from mpcore.host.rules import Rules
 from mpcore.host.shim6_host import Shim6Host
 from mpcore.host.shim6_host import open_queue as open_shim6_queue
+from mpcore.host.shim6_rules import remove_shim6_rules
 from mpcore.host.shim6_services import Shim6Services, make_endpoint
 from mpcore.host.signals import StopSignals
 from mpcore.snapshot import merge
@@ -112,6 +113,8 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
 
 def clear_up(config: Config) -> None:
     """Take back what a killed daemon left, and end the connections that it took over. Raises HostError."""
+    # first, because what is left of Shim6 alone is no sign of connections that were taken over
+    remove_shim6_rules()
     rules = Rules(config)
     if rules.refuse_orphans():
         end_orphans(config.routing.mark_seen)

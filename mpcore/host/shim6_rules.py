@@ -47,7 +47,7 @@ class Shim6RuleSettings:
 
 
 class Shim6Rules:
-    """The rules of one daemon; leftovers of any go with those of `mpcore.host.rules.Rules` and `remove`."""
+    """The rules of one daemon."""
 
     def __init__(self, settings: Shim6RuleSettings) -> None:
         self.settings = settings
@@ -83,14 +83,19 @@ class Shim6Rules:
 
     def remove(self) -> None:
         """Take the rules back, also those of an earlier run. Raises HostError."""
-        self._tables.remove(prefix=CHAIN_PREFIX)
-        if shutil.which("nft") is not None and re.search(
-            rf"^table ip6 {TABLE}$", run_command(["nft", "list", "tables"]), re.MULTILINE
-        ):
-            run_command(["nft", "delete", "table", "ip6", TABLE])
+        remove_shim6_rules()
 
 
 CHAIN_PREFIX = "MPCORE-SHIM6-"
+
+
+def remove_shim6_rules() -> None:
+    """Take out the rules and sets of any daemon, whatever its settings were. Raises HostError."""
+    Iptables(6).remove(prefix=CHAIN_PREFIX)
+    if shutil.which("nft") is not None and re.search(
+        rf"^table ip6 {TABLE}$", run_command(["nft", "list", "tables"]), re.MULTILINE
+    ):
+        run_command(["nft", "delete", "table", "ip6", TABLE])
 
 
 def defragmenters() -> Iterator[str]:

@@ -1,6 +1,8 @@
 """A daemon in a host of the laboratory, and connections between the hosts, both ends held by the test."""
 
+import os
 import re
+import signal
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -105,6 +107,22 @@ def running(host: Host, folder: Path, *settings: str) -> Iterator[Daemon]:
         status = host.stop(daemon.process)
     said = daemon.log.read_text()
     assert (status, said) == (0, "")
+
+
+def kill(daemon: Daemon, *, guardian: bool) -> None:
+    """Kill the daemon, and with it its guardian or not."""
+    pid = daemon.process.pid
+    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    if guardian:
+        os.kill(int(child), signal.SIGKILL)
+    daemon.process.kill()
+    daemon.process.wait()
+
+
+def fresh(folder: Path) -> Path:
+    """Return a folder for the next daemon, whose log holds its own words alone."""
+    (folder / "next").mkdir()
+    return folder / "next"
 
 
 @dataclass(slots=True)

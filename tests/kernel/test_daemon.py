@@ -1,6 +1,5 @@
 """The daemon as a guest of its host: it comes, goes, is killed, and leaves everything as it was."""
 
-import os
 import re
 import signal
 import socket
@@ -21,7 +20,9 @@ from tests.kernel.support import (
     connect,
     daemon_command,
     exchange_both,
+    fresh,
     kernel_peer,
+    kill,
     receive_all,
     running,
     set_aside,
@@ -107,22 +108,6 @@ def test_a_plain_connection_outlives_the_daemon(hosts: Lab, tmp_path: Path) -> N
         pair = connect(hosts)
         talk(pair)
     exchange_both(pair, BYTES, BYTES)
-
-
-def kill(daemon: Daemon, *, guardian: bool) -> None:
-    """Kill the daemon, and with it its guardian or not."""
-    pid = daemon.process.pid
-    (child,) = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    if guardian:
-        os.kill(int(child), signal.SIGKILL)
-    daemon.process.kill()
-    daemon.process.wait()
-
-
-def fresh(folder: Path) -> Path:
-    """Return a folder for the next daemon, whose log holds its own words alone."""
-    (folder / "next").mkdir()
-    return folder / "next"
 
 
 guardians = pytest.mark.parametrize("guardian", [False, True], ids=["daemon", "daemon-and-guardian"])

@@ -1,93 +1,26 @@
 """Shim6 between two daemons on real kernels: sessions keep their addresses and survive a cut."""
 
-import random
 import socket
 from collections.abc import Iterator
-from dataclasses import dataclass
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from mpcore.lab.topology import Lab
 from mpcore.lab.wait import wait_until
-from mpcore.shim6.cga_parameters import emit_parameters
-from mpcore.shim6.hba import make_hba_set
-from tests.helpers.netns import inside, make_lab
-from tests.kernel.support import Daemon, running
+from tests.helpers.netns import inside
+from tests.kernel.shim6_pair import Shim6Pair, connect, shim6_pair, swap
 
 pytestmark = pytest.mark.kernel
-PORT = 7000
-TIMEOUT_S = 30.0
-
-
-@dataclass(slots=True)
-class Shim6Pair:
-    """Two hosts with hash-based addresses on two links, and a daemon on each."""
-
-    lab: Lab
-    a: Daemon
-    b: Daemon
-    ulid_a: str
-    ulid_b: str
-
-    def moved(self) -> bool:
-        """Tell whether both hosts' only context has left its ULIDs."""
-        found = [entry for daemon in (self.a, self.b) for entry in daemon.document()["contexts"]]
-        return all(entry["current_local"] != entry["ulid_local"] for entry in found)
+UDP_PORT = 7001
+PATIENCE_S = 0.1  # how long one packet may take before it is sent again
+ECHO_REQUEST, ECHO_REPLY = 128, 129  # RFC 4443 §4
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> Iterator[Shim6Pair]:
-    with make_lab() as lab:
-        ulids = []
-        for number, host in enumerate(lab.hosts):
-            prefixes = [socket.inet_pton(socket.AF_INET6, f"fd77:{link.index}::")[:8] for link in lab.links]
-            made = make_hba_set(prefixes, 0, random.Random(number))
-            (tmp_path / f"{host.name}.hba").write_bytes(emit_parameters(made.parameters))
-            addresses = [socket.inet_ntop(socket.AF_INET6, address) for address in made.addresses]
-            for address, link in zip(addresses, lab.links, strict=True):
-                host.ip("addr", "add", f"{address}/64", "dev", link.interface, "nodad")
-            ulids.append(addresses[0])
-        settings = ("mptcp.enabled=false", "shim6.enabled=true", "shim6.send_timeout_s=1")
-        with (
-            running(lab.a, tmp_path, *settings, *own(tmp_path, "a")) as a,
-            running(lab.b, tmp_path, *settings, *own(tmp_path, "b")) as b,
-        ):
-            yield Shim6Pair(lab, a, b, *ulids)
-        for host in lab.hosts:
-            assert "MPCORE" not in host.run(["ip6tables-save"]).stdout
-            assert "shim6" not in host.run(["nft", "list", "tables"]).stdout
-
-
-def own(directory: Path, name: str) -> tuple[str, str]:
-    """Return the settings of one host: its identities and where it keeps its contexts."""
-    identities = f'shim6.identities=["{directory}/{name}.hba"]'
-    return identities, f"shim6.state_file={directory}/{name}.state"
-
-
-def connect(pair: Shim6Pair) -> tuple[socket.socket, socket.socket]:
-    """Return both ends of a TCP connection between the ULIDs of link 1."""
-    with inside(pair.lab.b), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
-        listener.bind((pair.ulid_b, PORT))
-        listener.listen()
-        with inside(pair.lab.a):
-            client = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
-            client.bind((pair.ulid_a, 0))
-            client.settimeout(TIMEOUT_S)
-            client.connect((pair.ulid_b, PORT))
-        server, _ = listener.accept()
-        server.settimeout(TIMEOUT_S)
-        return client, server
-
-
-def swap(client: socket.socket, server: socket.socket, data: bytes) -> None:
-    """Send data in both directions, one after the other."""
-    for sender, receiver in ((client, server), (server, client)):
-        sender.sendall(data)
-        got = b""
-        while len(got) < len(data):
-            got += receiver.recv(len(data))
-        assert got == data
+    with shim6_pair(tmp_path) as made:
+        yield made
 
 
 @pytest.mark.parametrize("towards", ["both", "a", "b"])
@@ -96,13 +29,7 @@ def test_tcp_goes_on_when_its_path_is_cut(pair: Shim6Pair, towards: str) -> None
     client, server = connect(pair)
     with client, server:
         swap(client, server, bytes(5000))
-        wait_until(
-            lambda: all(
-                [entry["state"] for entry in daemon.document()["contexts"]] == ["established"]
-                for daemon in (pair.a, pair.b)
-            ),
-            "a context at both ends",
-        )
+        wait_until(pair.established, "a context at both ends")
         swap(client, server, bytes(50_000))
         for daemon in (pair.a, pair.b):
             counters = daemon.counters()
@@ -114,3 +41,63 @@ def test_tcp_goes_on_when_its_path_is_cut(pair: Shim6Pair, towards: str) -> None
             wait_until(pair.moved, "both hosts to move")
         assert pair.a.counters()["Shim6ExtPayloadTX"] + pair.b.counters()["Shim6ExtPayloadTX"] > 0
         assert client.getpeername()[0] == pair.ulid_b
+
+
+def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
+    """RFC 5533 §1: every transport between the ULIDs, by one context."""
+    client, server = connect(pair)
+    with client, server, ExitStack() as stack:
+        with inside(pair.lab.b):
+            listener = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        with inside(pair.lab.a):
+            asker = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+            pinger = stack.enter_context(
+                socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+            )
+        listener.bind((pair.ulid_b, UDP_PORT))
+        for each, port in ((asker, UDP_PORT), (pinger, 0)):
+            each.bind((pair.ulid_a, 0))
+            each.connect((pair.ulid_b, port))
+        for each in (listener, asker, pinger):
+            each.settimeout(PATIENCE_S)
+
+        swap(client, server, bytes(5000))
+        assert asks(asker, listener, b"before")
+        assert pings(pinger, b"before")
+        wait_until(pair.established, "a context at both ends")
+        pair.lab.links[0].cut()
+        assert not asks(asker, listener, b"into the cut")
+        wait_until(lambda: asks(asker, listener, b"after"), "UDP to go on")
+        wait_until(lambda: pings(pinger, b"after"), "ping to go on")
+        swap(client, server, bytes(5000))
+        wait_until(pair.moved, "both hosts to move")
+        assert asks(asker, listener, b"moved")
+        assert pings(pinger, b"moved")
+        assert asker.getpeername()[0] == client.getpeername()[0] == pair.ulid_b
+
+
+def asks(asker: socket.socket, listener: socket.socket, data: bytes) -> bool:
+    """Send a datagram there and back; tell whether it came."""
+    try:
+        asker.send(data)
+        got, source = listener.recvfrom(100)
+        while got != data:
+            got, source = listener.recvfrom(100)
+        listener.sendto(data, source)
+        while asker.recv(100) != data:
+            pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def pings(pinger: socket.socket, data: bytes) -> bool:
+    """Send an echo request; tell whether its reply came."""
+    try:
+        pinger.send(bytes([ECHO_REQUEST, 0, 0, 0]) + data)
+        while True:
+            got = pinger.recv(1500)
+            if got[0] == ECHO_REPLY and got[4:] == data:
+                return True
+    except TimeoutError:
+        return False

@@ -1,0 +1,135 @@
+"""Two hosts with Shim6 on real kernels, and conversations between their ULIDs, both ends held by the test."""
+
+import random
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mpcore.lab.host import Host
+from mpcore.lab.topology import Lab
+from mpcore.shim6.cga_parameters import emit_parameters
+from mpcore.shim6.hba import make_hba_set
+from tests.helpers.netns import inside, make_lab
+from tests.kernel.support import Daemon, running
+
+PORT = 7000
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shim6Lab:
+    """Two hosts with hash-based addresses on two links; the ULIDs are those of link 1."""
+
+    lab: Lab
+    ulid_a: str
+    ulid_b: str
+    second_a: str
+
+
+@dataclass(frozen=True, slots=True)
+class Shim6Pair(Shim6Lab):
+    """The same with a daemon on each host."""
+
+    a: Daemon
+    b: Daemon
+
+    def context_at_a(self) -> dict[str, Any]:
+        """Return the only context of host `a`."""
+        (found,) = contexts(self.a)
+        return found
+
+    def established(self) -> bool:
+        """Tell whether each host has one context, ready for payload."""
+        return all(
+            [entry["state"] for entry in contexts(daemon)] == ["established"] for daemon in (self.a, self.b)
+        )
+
+    def moved(self) -> bool:
+        """Tell whether both hosts' only context has left its ULIDs."""
+        return all(has_moved(daemon) for daemon in (self.a, self.b))
+
+
+@contextmanager
+def shim6_lab(folder: Path) -> Iterator[Shim6Lab]:
+    """Make the hosts, and the parameters of their addresses in `folder`; assert that no rule is left."""
+    with make_lab() as lab:
+        own = []
+        for number, host in enumerate(lab.hosts):
+            prefixes = [socket.inet_pton(socket.AF_INET6, f"fd77:{link.index}::")[:8] for link in lab.links]
+            made = make_hba_set(prefixes, 0, random.Random(number))
+            (folder / f"{host.name}.hba").write_bytes(emit_parameters(made.parameters))
+            addresses = [socket.inet_ntop(socket.AF_INET6, address) for address in made.addresses]
+            for address, link in zip(addresses, lab.links, strict=True):
+                host.ip("addr", "add", f"{address}/64", "dev", link.interface, "nodad")
+            own.append(addresses)
+        yield Shim6Lab(lab, own[0][0], own[1][0], own[0][1])
+        for host in lab.hosts:
+            assert not leftovers(host)
+
+
+@contextmanager
+def shim6_pair(folder: Path) -> Iterator[Shim6Pair]:
+    """Run a daemon on both hosts while the block lasts."""
+    with (
+        shim6_lab(folder) as ends,
+        running(ends.lab.a, folder, *settings(folder, "a")) as a,
+        running(ends.lab.b, folder, *settings(folder, "b")) as b,
+    ):
+        yield Shim6Pair(ends.lab, ends.ulid_a, ends.ulid_b, ends.second_a, a, b)
+
+
+def contexts(daemon: Daemon) -> list[dict[str, Any]]:
+    """Return the contexts of a daemon."""
+    found: list[dict[str, Any]] = daemon.document()["contexts"]
+    return found
+
+
+def has_moved(daemon: Daemon) -> bool:
+    """Tell whether a daemon's only context has left its ULIDs."""
+    return [entry["current_local"] != entry["ulid_local"] for entry in contexts(daemon)] == [True]
+
+
+def settings(folder: Path, name: str) -> tuple[str, ...]:
+    """Return the settings of one host: its identities, and where it keeps its contexts."""
+    return (
+        "mptcp.enabled=false",
+        "log.level=warning",
+        "shim6.enabled=true",
+        "shim6.send_timeout_s=1",
+        f'shim6.identities=["{folder}/{name}.hba"]',
+        f"shim6.state_file={folder}/{name}.state",
+    )
+
+
+def leftovers(host: Host) -> list[str]:
+    """Return the chains, rules and tables of a daemon that `host` has."""
+    rules = host.run(["ip6tables-save"]).stdout + host.run(["nft", "list", "tables"]).stdout
+    return [line for line in rules.splitlines() if "mpcore" in line.lower()]
+
+
+def connect(pair: Shim6Lab) -> tuple[socket.socket, socket.socket]:
+    """Return both ends of a TCP connection between the ULIDs of link 1."""
+    with inside(pair.lab.b), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+        listener.bind((pair.ulid_b, PORT))
+        listener.listen()
+        with inside(pair.lab.a):
+            client = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+            client.bind((pair.ulid_a, 0))
+            client.settimeout(TIMEOUT_S)
+            client.connect((pair.ulid_b, PORT))
+        server, _ = listener.accept()
+        server.settimeout(TIMEOUT_S)
+        return client, server
+
+
+def swap(client: socket.socket, server: socket.socket, data: bytes) -> None:
+    """Send data in both directions, one after the other."""
+    for sender, receiver in ((client, server), (server, client)):
+        sender.sendall(data)
+        got = b""
+        while len(got) < len(data):
+            got += receiver.recv(len(data))
+        assert got == data
