@@ -50,5 +50,6 @@ cdef int ring_pieces(const ring_t *ring, uint64_t offset, uint32_t size,
                      const uint8_t **piece, uint32_t *piece_size) noexcept nogil
 # Forgets everything before `head`, giving whole chunks back.
 cdef void ring_release(ring_t *ring, uint64_t head) noexcept nogil
-# Gives every chunk and the slots back, for a caller that knows that nothing from `head` on is needed (an idle connection).
+# Gives every chunk and the slots back, for a caller that knows that nothing from `head` on is needed (an idle
+# connection).
 cdef void ring_trim(ring_t *ring) noexcept nogil
