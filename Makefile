@@ -2,7 +2,7 @@
 #              (MPCORE_DEBUG=1 make build: with bounds checks)
 # make test    the tests (as root: those against the real kernel too)
 # make lint    style, types, stubs
-# make demo    the main job, measured in a laboratory of namespaces (root)
+# make demo    the main jobs, Multipath TCP and then Shim6, measured in a laboratory of namespaces (root)
 # make bench   every piece beside its peers: tables, build/bench/results.{json,svg} (a minute or two)
 # make clean   forget all of it
 
@@ -46,6 +46,7 @@ lint: build
 
 demo: build
 	@$(VENV)/mpcore demo $(ARGS)
+	@$(VENV)/mpcore demo --shim6 $(ARGS)
 
 # What mpcore is compared with; a peer that cannot be had is left out of the tables, and says so.
 build/bench/peers: pyproject.toml | build

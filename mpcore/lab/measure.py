@@ -96,18 +96,25 @@ def _iperf_result(host: Host, argv: list[str], env: dict[str, str] | None, secon
 
 
 def measure_failover(
-    lab: Lab, size: int, *, client_env: dict[str, str] | None, server_mptcp: bool
+    lab: Lab,
+    size: int,
+    *,
+    client_env: dict[str, str] | None,
+    server_mptcp: bool,
+    give_up_s: float = GIVE_UP_S,
 ) -> Failover:
-    """Let curl in host `a` fetch `size` bytes from host `b` and cut link 1 silently when half has arrived."""
+    """Let curl in host `a` fetch `size` bytes from host `b` and cut link 1 silently when half has arrived.
+
+    A download without progress for `give_up_s` seconds is given up.
+    """
     module = [sys.executable, "-m", "mpcore.lab.http_server", "0.0.0.0", str(HTTP_PORT)]
     server = lab.b.popen([*module, "--mptcp"] if server_mptcp else module)
-    cut = _Cut(lab.links[0])
+    cut = LaterCut(lab.links[0])
     try:
         wait_until(lambda: is_listening(lab.b, HTTP_PORT), "the web server")
-        url = f"http://{lab.links[0].address(lab.b)}:{HTTP_PORT}/{size}/{SEED}"
-        curl = lab.a.popen(["curl", "-sS", "--noproxy", "*", url], env=client_env)
+        curl = lab.a.popen(curl_command(lab.links[0].address(lab.b), size), env=client_env)
         assert curl.stdout is not None
-        stall_s, received, digest = _watch(curl.stdout, size // 2, cut.start)
+        stall_s, received, digest = watch(curl.stdout, size // 2, cut.start, give_up_s)
         lab.a.stop(curl)
         return Failover(stall_s * 1000, received, digest == pattern_sha256(SEED, size))
     finally:
@@ -115,13 +122,21 @@ def measure_failover(
         lab.b.stop(server)
 
 
-def _watch(pipe: IO[bytes], half: int, at_half: Callable[[], None]) -> tuple[float, int, str]:
+def curl_command(address: str, size: int, *options: str) -> list[str]:
+    """Return the command line by which curl fetches `size` bytes from the web server at `address`."""
+    host = f"[{address}]" if ":" in address else address
+    return ["curl", "-sS", "--noproxy", "*", *options, f"http://{host}:{HTTP_PORT}/{size}/{SEED}"]
+
+
+def watch(
+    pipe: IO[bytes], half: int, at_half: Callable[[], None], give_up_s: float = GIVE_UP_S
+) -> tuple[float, int, str]:
     """Read `pipe` to its end and return the longest gap (s) after the first byte, the bytes, their SHA-256.
 
-    Calls `at_half` once `half` bytes have come. Gives up after half a minute without progress.
+    Calls `at_half` once `half` bytes have come. Gives up after `give_up_s` seconds without progress.
     """
     digest, received, longest, last = hashlib.sha256(), 0, 0.0, 0.0
-    while select.select([pipe], [], [], GIVE_UP_S)[0]:
+    while select.select([pipe], [], [], give_up_s)[0]:
         chunk = pipe.read1(READ_BYTES)  # type: ignore[attr-defined]
         now = time.monotonic()
         longest = max(longest, now - last) if received else 0.0
@@ -132,21 +147,28 @@ def _watch(pipe: IO[bytes], half: int, at_half: Callable[[], None]) -> tuple[flo
         if received < half <= received + len(chunk):
             at_half()
         received += len(chunk)
-    return GIVE_UP_S, received, digest.hexdigest()
+    return give_up_s, received, digest.hexdigest()
 
 
-class _Cut:
-    """Cuts a link in the background, so that the receiver's clock goes on meanwhile, and takes it back."""
+class LaterCut:
+    """Cuts a link in the background, so that the receiver's clock goes on meanwhile, and takes it back.
+
+    `since_s` is when it began to, by the monotonic clock; None before.
+    """
 
     def __init__(self, link: Link) -> None:
         self.link = link
         self.thread: threading.Thread | None = None
+        self.since_s: float | None = None
 
     def start(self) -> None:
+        """Begin to cut."""
+        self.since_s = time.monotonic()
         self.thread = threading.Thread(target=self.link.cut)
         self.thread.start()
 
     def undo(self) -> None:
+        """Restore the link if it was cut."""
         if self.thread is not None:
             self.thread.join()
             self.link.restore()
