@@ -157,6 +157,7 @@ class Counter(IntEnum):
     ICMP_RX = "MpcoreExtIcmpRx", "ICMP errors about packets of subflows"
     ICMP_IGNORED = "MpcoreExtIcmpIgnored", "of these, ignored: about nothing in flight, or no reason to act"
     MTU_REDUCED = "MpcoreExtMtuReduced", "segment sizes lowered because a path takes no larger packets"
+    SCHEDULER_FAULT = "MpcoreExtSchedulerFault", "choices made by lowest-rtt because the program's own failed"
 
 
 COUNTER_COUNT = len(Counter)

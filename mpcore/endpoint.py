@@ -51,6 +51,7 @@ from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
 from mpcore.mptcp.states import FallbackReason
 from mpcore.policy.base import PathManager
 from mpcore.policy.registry import path_manager
+from mpcore.policy.scheduler import Scheduler, chooser
 from mpcore.wire.icmp import IcmpError, parse_icmp_error
 from mpcore.wire.segment import is_intact
 from mpcore.wire.values import Segment, parse_mptcp_option, parse_segment
@@ -103,6 +104,7 @@ class Endpoint:
         rng: source of keys, nonces and sequence numbers: `randbytes`, `getrandbits`, `randrange`
         now_ns: the driver's clock
         manager: path manager in place of the configured one
+        scheduler: asked for each segment in place of the configured one
         reachable: tells whether packets from a local to a remote address leave by the local one's interface
 
     Thread-safety: one thread at a time.
@@ -115,6 +117,7 @@ class Endpoint:
         rng: keys.RandomSource,
         now_ns: int,
         manager: PathManager | None = None,
+        scheduler: Scheduler | None = None,
         reachable: Callable[[bytes, bytes], bool] = lambda local, remote: True,
     ) -> None:
         self.config = config
@@ -122,6 +125,8 @@ class Endpoint:
         self._reachable = reachable
         self._manager = manager if manager is not None else path_manager(config.mptcp.path_manager)
         self.engine = _engine(config, rng)
+        if scheduler is not None:
+            self.engine.use_scheduler(chooser(scheduler))
         self._counts = [0] * COUNTER_COUNT
         self._table = ConnectionTable()
         self._negotiator = Negotiator(

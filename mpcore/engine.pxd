@@ -19,6 +19,7 @@ cdef class Engine:
     cdef uint32_t live
     cdef dict _ports
     cdef list _port_addresses
+    cdef object _chooser
 
     # Decides on packets[start:count]. Returns the index of the first packet that it could not decide: its
     # verdict is VERDICT_PUNT (Python decides, then the caller goes on behind it), or VERDICT_HOLD when events

@@ -424,6 +424,14 @@ cdef class Engine:
         """
         self.plane.carrier_limit = max(0, min(limit, CARRIER_LIMIT))
 
+    def use_scheduler(self, chooser):
+        """Ask `chooser` which subflow carries each segment, see `mpcore.mptcp.chooser`; None: ask nobody.
+
+        It is called within `run_pump` and must call nothing of this engine.
+        """
+        self._chooser = chooser
+        self.plane.chooser = NULL if chooser is None else <void *>chooser
+
     # --- Python's side: ports
 
     def _open_queue(self, int port, int slots):

@@ -235,4 +235,4 @@ def test_examples_run_and_print_what_they_promise(example: Path, tmp_path: Path)
 
 
 def test_there_are_examples() -> None:
-    assert len(EXAMPLES) >= 5
+    assert len(EXAMPLES) >= 6

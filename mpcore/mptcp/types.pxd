@@ -362,6 +362,7 @@ cdef struct plane_t:           # what all connections of an engine share; owner:
     int64_t time_wait_ns
     uint32_t carrier_limit     # super-packets of the host on hold in all at most; 0: the driver holds none
     uint32_t carriers_held
+    void *chooser              # the scheduler in Python, borrowed from the Engine; NULL: none
 
 
 cdef inline uint64_t unwrap(uint32_t wire, uint32_t base, uint64_t near) noexcept nogil:

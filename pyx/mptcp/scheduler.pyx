@@ -2,8 +2,10 @@
 
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
+from mpcore.mptcp.chooser cimport chooser_ask
 from mpcore.mptcp.sender cimport sender_room
-from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, subflow_t
+from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, count, plane_t, subflow_t
+from mpcore.store.counters cimport COUNTER_SCHEDULER_FAULT
 
 
 cdef enum:
@@ -86,10 +88,38 @@ cdef subflow_t *round_robin(conn_t *conn, int wanted, unsigned int skip) noexcep
     return NULL
 
 
-cdef subflow_t *schedule(conn_t *conn, unsigned int skip) noexcept nogil:
+cdef subflow_t *chosen(plane_t *plane, conn_t *conn, int wanted, unsigned int skip) noexcept nogil:
+    """Ask the program's own scheduler; NULL also while the subflow that it wants is full."""
+    cdef subflow_t *offered[SUBFLOW_MAX]
+    cdef uint8_t room[SUBFLOW_MAX]
+    cdef subflow_t *subflow
+    cdef int total = 0
+    cdef int free = 0
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        subflow = conn.subflows[i]
+        if skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted:
+            continue
+        offered[total] = subflow
+        room[total] = has_room(conn, subflow)
+        free += room[total]
+        total += 1
+    if free == 0:
+        return NULL
+    i = chooser_ask(plane.chooser, offered, room, total)
+    if i < 0:
+        count(plane, COUNTER_SCHEDULER_FAULT)
+        return lowest_rtt(conn, wanted, skip)
+    # one without room has data in flight or lost, whose ACK or timer brings the connection here again
+    return offered[i] if room[i] else NULL
+
+
+cdef subflow_t *schedule(plane_t *plane, conn_t *conn, unsigned int skip) noexcept nogil:
     cdef int wanted = best_rank(conn)
     if wanted == 3:
         return NULL
+    if plane.chooser != NULL:
+        return chosen(plane, conn, wanted, skip)
     if conn.scheduler == SCHEDULER_ROUND_ROBIN:
         return round_robin(conn, wanted, skip)
     return lowest_rtt(conn, wanted, skip)

@@ -106,7 +106,7 @@ cdef int send_reinjections(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef unsigned int skip = 0
     cdef int sent
     while conn.reinject_count:
-        subflow = schedule(conn, skip)
+        subflow = schedule(plane, conn, skip)
         if subflow == NULL:
             return 0
         sent = send_reinjection(plane, conn, subflow)
@@ -137,7 +137,7 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef unsigned int skip = 0
     cdef int status
     while conn.tx_nxt < conn.tx_end:
-        subflow = schedule(conn, skip)
+        subflow = schedule(plane, conn, skip)
         if subflow == NULL:
             return 0
         size = carrier_size(plane, conn, subflow)
