@@ -1,7 +1,7 @@
 """A path manager of one's own: the second link is joined only once the first one has gone.
 
 A policy sees a read-only view of a connection and returns actions; the core checks them against RFC 8684.
-To have `mpcore run` use such a class, register it under a name and set mptcp.path_manager to that.
+An endpoint takes one as `manager`; `mpcore run` knows those that mptcp.path_manager names.
 
     joined while both links are there: 0
     joined after the first one is gone: 1, all data arrived: True

@@ -3,7 +3,7 @@
 A path manager sees a read-only view of one connection and returns actions; the control core checks each
 against RFC 8684 and the limits, and leaves out what they forbid. One path manager serves all connections, so
 it keeps no state of its own about them. To write one: subclass PathManager, override the `on_*` that matter,
-and give it a name with `mpcore.policy.registry.register`.
+and give an instance to `mpcore.endpoint.Endpoint`.
 """
 
 from collections.abc import Iterator, Sequence

@@ -15,7 +15,10 @@ _FACTORIES: dict[str, Callable[[], PathManager]] = {
 
 
 def register(name: str, factory: Callable[[], PathManager]) -> None:
-    """Make a path manager available under a name; a later one replaces an earlier one."""
+    """Make a path manager available under a name; a later one replaces an earlier one.
+
+    Configurations made in Python take the name; those read from a file, only the names that come with mpcore.
+    """
     _FACTORIES[name] = factory
 
 
