@@ -202,7 +202,16 @@ cdef _raise_full():
 cdef class ReorderQueue:
     """Ranges of data sequence numbers beyond the next expected one; see `ALGORITHMS` for the choice.
 
-    Numbers are modulo 2**64; a range is half-open. Thread-safety: belongs to one thread at a time.
+    Numbers count octets of the data stream modulo 2**64 (RFC 8684 §3.3.1); a range is half-open. The queue
+    keeps ranges, not their bytes. `len` is the number of elements held, `max_nodes` their limit. `subflow` is
+    where a segment came by, 0 to 31; in `receive` and in arrays higher ones count modulo 32.
+
+    Raises:
+        ValueError: an unknown algorithm, or a limit above what can be indexed
+        CapacityError: from each method that inserts, when the limit is reached, or for a range that is
+            reversed, empty (except in `insert`), or 2**62 away from those held
+
+    Thread-safety: belongs to one thread at a time.
     """
 
     cdef reorder_t *queue
@@ -225,7 +234,10 @@ cdef class ReorderQueue:
         return self.queue.stats.nodes
 
     def insert(self, uint64_t start, uint64_t end, int subflow=0):
-        """Insert [start, end) and return the sub-ranges that were new; CapacityError when it is refused."""
+        """Insert [start, end) and return the sub-ranges that were new, pairs (start, end) in order.
+
+        CapacityError when it is refused, ValueError for an empty range or a subflow above 31.
+        """
         cdef span_t gaps[REORDER_GAPS]
         cdef int count, i
         if start == end or not 0 <= subflow < REORDER_SUBFLOWS:
@@ -255,6 +267,7 @@ cdef class ReorderQueue:
     def insert_many(self, starts, ends, subflows):
         """Insert segments of three arrays (uint64, uint64, uint8); return how many bytes were new.
 
+        Any buffers of one dimension and length will do, nothing is copied; ValueError for others.
         CapacityError at the first segment that is refused; those before it stay.
         """
         cdef _Batch held = _Batch(starts, ends, subflows)
@@ -269,7 +282,7 @@ cdef class ReorderQueue:
     def receive_many(self, uint64_t next_seq, starts, ends, subflows):
         """Take segments as a receiver does that expects `next_seq`, and return what it expects afterwards.
 
-        Data in order passes the queue and drains it. CapacityError as for `insert_many`.
+        Data in order passes the queue and drains it. Arrays and CapacityError as for `insert_many`.
         """
         cdef _Batch held = _Batch(starts, ends, subflows)
         cdef Py_ssize_t done

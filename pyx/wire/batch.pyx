@@ -174,7 +174,8 @@ cdef class PacketBatch:
 def parse_batch(PacketBatch batch not None, out=None):
     """Return the headers of all packets as an array of HEADERS_DTYPE; `status` tells which are whole.
 
-    `out`, an array of HEADERS_DTYPE with at least as many elements, saves the allocation.
+    `out`, an array of HEADERS_DTYPE with at least as many elements, saves the allocation;
+    ValueError where it is none. Fields are numbers in the machine's order, offsets and sizes in octets.
     """
     cdef Py_buffer view
     if out is None:
@@ -267,6 +268,11 @@ def shim6_insert_batch(PacketBatch batch not None, flows, index=None, PacketBatc
     Packet i gets the addresses and the tag of flows[index[i]], or of the one flow without `index`. Where
     `statuses` of the result is negative, the packet could not be rewritten and has no bytes there. `out`
     (see `PacketBatch.room`) saves the allocation.
+
+    Raises:
+        ValueError: `index` has not one element for each packet, or `out` is `batch` itself, is read-only or
+            holds another number of packets
+        TypeError: a flow is no Shim6Flow
     """
     return _run_flows(batch, <rewriter_t>shim6_insert, flows, index, out, SHIM6_HEADER_SIZE)
 

@@ -65,13 +65,20 @@ cdef uint32_t _sum_buffer(object data, size_t *size) except? 0xffffffff:
 
 
 def sum_of(data, uint32_t initial=0):
-    """Return the folded one's-complement sum of `data` on top of `initial`, not inverted."""
+    """Return the folded one's-complement sum of `data` on top of `initial`, not inverted (RFC 1071 §1).
+
+    `data` is any contiguous buffer, `initial` a sum of bytes before it, of even number. 0 to 0xffff, as the
+    number that the two octets are on the wire.
+    """
     cdef size_t size
     return sum_join(mpcore_fold(initial), 0, _sum_buffer(data, &size))
 
 
 def join_sums(uint32_t left, size_t left_size, uint32_t right):
-    """Return the sum of `left_size` bytes summed as `left` and those after them summed as `right`."""
+    """Return the sum of `left_size` bytes summed as `left` and those after them summed as `right`.
+
+    After an odd number of bytes the octets of `right` change places (RFC 1071 §2 (B)).
+    """
     return sum_join(mpcore_fold(left), left_size, mpcore_fold(right))
 
 
@@ -92,7 +99,11 @@ def update32(uint16_t checksum, uint32_t old, uint32_t new):
 
 
 def dss_checksum(uint64_t data_seq, uint32_t subflow_seq, uint16_t data_len, payload=b""):
-    """Return the checksum of a mapping and the bytes mapped (RFC 8684 §3.3.1)."""
+    """Return the checksum of a mapping and the bytes mapped (RFC 8684 §3.3.1).
+
+    `data_seq` has all 64 bits, also where the option carries 32; `subflow_seq` counts from the subflow's ISN;
+    `data_len` includes a DATA_FIN. OverflowError for what does not fit into 64, 32 and 16 bits.
+    """
     cdef size_t size
     return checksum_dss(data_seq, subflow_seq, data_len, _sum_buffer(payload, &size))
 
