@@ -37,6 +37,11 @@ class Shim6Host:
         """The address on link 1."""
         return self.addresses[0]
 
+    @property
+    def state_file(self) -> Path:
+        """Where the daemon keeps its contexts: a later one goes on with them unless it is deleted."""
+        return self.folder / "contexts.state"
+
     def settings(self, send_timeout_s: float) -> tuple[str, ...]:
         """Return the arguments of `mpcore run` by which it does Shim6 for these addresses, and no MPTCP."""
         return _options(
@@ -44,7 +49,7 @@ class Shim6Host:
             "shim6.enabled=true",
             f"shim6.send_timeout_s={send_timeout_s:g}",
             f'shim6.identities=["{self.folder / "host.hba"}"]',
-            f"shim6.state_file={self.folder / 'contexts.state'}",
+            f"shim6.state_file={self.state_file}",
         )
 
     def document(self) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from mpcore.lab.bench.failure import Loss, stall
 from mpcore.lab.bench.model import Case, CaseResult, Sample, Target, added, alone, ratio
 from mpcore.lab.bench.report import to_document, to_table
 from mpcore.lab.bench.runner import BenchResult
+from mpcore.lab.bench.shim6 import Path as Shim6Path
+from mpcore.lab.bench.shim6 import Shim6Stage, shim6_goodput
 from mpcore.lab.bench.stage import KERNEL, TCP, Pair, Stack, Stage
 from mpcore.lab.commands import LabError
 from tests.helpers.netns import needs_root
@@ -215,3 +217,16 @@ def test_idle_connections_are_weighed_with_both_subflows(stage: Stage) -> None:
     assert sample.intact
     assert sample.details == {"connections": 50, "joins": 50}
     assert sample.value > 0
+
+
+@pytest.mark.kernel
+def test_a_context_queues_packets_only_once_it_has_left_its_ulids(tmp_path: Path) -> None:
+    needs_root()
+    with Shim6Stage((100, 100), tmp_path) as stage:
+        still, moved = (
+            shim6_goodput(path, Way.UP, 0.3)(stage) for path in (Shim6Path.ULIDS, Shim6Path.MOVED)
+        )
+    assert still.intact
+    assert moved.intact
+    assert moved.value > 10
+    assert still.details["queued_per_s"] < moved.details["queued_per_s"] / 10

@@ -56,13 +56,19 @@ def _end(process: Popen[bytes], seconds: float) -> Streamed:
 
 
 @contextmanager
-def bulk(stage: Stage, pair: Pair, way: Way, seconds: float, *, link: int = 0) -> Iterator[Bulk]:
-    """Start a transfer of `seconds` from `a` to the address of `b` on one link; yield it once connected."""
+def bulk(
+    stage: Stage, pair: Pair, way: Way, seconds: float, *, link: int = 0, address: str | None = None
+) -> Iterator[Bulk]:
+    """Start a transfer of `seconds` from `a` to the address of `b` on one link; yield it once connected.
+
+    `address` replaces the one that `link` has of version 4.
+    """
     client, server = stage.lab.hosts
-    address = stage.lab.links[link].address(server)
+    address = address or stage.lab.links[link].address(server)
     tasks = ("send", "receive") if way is Way.UP else ("receive", "send")
     # The listener is on all addresses: the kernel takes an MP_JOIN only where something listens.
-    listener = _start(server, "listen", "0.0.0.0", 0, tasks[1], pair.server, seconds)
+    everywhere = "::" if ":" in address else "0.0.0.0"
+    listener = _start(server, "listen", everywhere, 0, tasks[1], pair.server, seconds)
     connector = None
     try:
         port = int(wait_for_line(listener, "listening").split()[1])

@@ -10,6 +10,8 @@ from mpcore.lab.bench.bulk import Way, goodput, label, variants
 from mpcore.lab.bench.echo import idle_memory, round_trip, short_connections
 from mpcore.lab.bench.failure import Loss, stall
 from mpcore.lab.bench.model import Case, Target, added, alone, ratio
+from mpcore.lab.bench.shim6 import Path as Shim6Path
+from mpcore.lab.bench.shim6 import Shim6Stage, shim6_goodput
 from mpcore.lab.bench.stage import KERNEL, TCP, Pair, Stack, Stage
 from mpcore.lab.settings import LinkSettings
 
@@ -136,6 +138,27 @@ def _idle(folder: Path, seconds: float) -> Case:
     return Case("idle", title, "KB", stage, runs, targets, ("connections", "joins"), inf)
 
 
+def _shim6_bulk(name: str, title: str, links: Settings, folder: Path, seconds: float) -> Case:
+    runs = {
+        f"{path.value} {way.value}": shim6_goodput(path, way, seconds) for way in Way for path in Shim6Path
+    }
+    targets = [
+        ratio(f"{Shim6Path.ULIDS.value} {way.value}", f"{Shim6Path.PLAIN.value} {way.value}", at_least=0.99)
+        for way in Way
+    ]
+    return Case(name, title, "Mbit/s", partial(Shim6Stage, links, folder), runs, targets, ("queued_per_s",))
+
+
+def _shim6(folder: Path, seconds: float) -> Case:
+    title = "bulk TCP over IPv6 at 1 Gbit/s: no mpcore, and Shim6 at both ends"
+    return _shim6_bulk("shim6", title, (GIGABIT, GIGABIT), folder, seconds)
+
+
+def _shim6_unshaped(folder: Path, seconds: float) -> Case:
+    title = "the same without a limit"
+    return _shim6_bulk("shim6-max", title, (None, None), folder, seconds)
+
+
 CASES: Mapping[str, Callable[[Path, float], Case]] = {
     "2x1g": _two_gigabits,
     "unshaped": _unshaped,
@@ -147,6 +170,8 @@ CASES: Mapping[str, Callable[[Path, float], Case]] = {
     "fallback": _fallback,
     "short": _short,
     "idle": _idle,
+    "shim6": _shim6,
+    "shim6-max": _shim6_unshaped,
 }
 
 
