@@ -17,11 +17,13 @@ from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.pump import now_ns
 from mpcore.host.rawsock import RawSender
 from mpcore.host.shim6_hints import NetworkHints
+from mpcore.host.shim6_kick import TcpKicker
 from mpcore.host.shim6_pump import Shim6Pump
 from mpcore.host.shim6_rules import Shim6Rules, Shim6RuleSettings
 from mpcore.host.shim6_services import Shim6Services
 from mpcore.host.shim6_watch import KernelView
-from mpcore.shim6.events import Event
+from mpcore.shim6.events import Event, PathChanged
+from mpcore.shim6.locators import Pair
 from mpcore.shim6.settings import SECOND
 from mpcore.shim6_endpoint import Shim6Endpoint
 
@@ -29,6 +31,8 @@ BATCHES_A_TURN = 32
 LOOKS_PER_TIMEOUT = 20  # looks at the counters in a Send Timeout
 LOOK_MIN_NS, LOOK_MAX_NS = 50_000_000, SECOND
 TALK_LOOK_NS = SECOND // 2  # looks for conversations that deserve a context
+KICK_NS = 50_000_000  # between two looks for TCP sockets to kick
+KICKS = 3  # of a path: a retransmission may be the one that finds the MTU 8 octets smaller, and be lost
 TALK_LIMIT = 65535  # conversations without context that the kernel counts at once
 
 log = logging.getLogger(__name__)
@@ -88,7 +92,9 @@ class Shim6Host:
         self._view = KernelView()
         self._hints = NetworkHints(endpoint)
         self._senders: dict[bytes, RawSender] = {}
-        self._look_due_ns = self._talks_due_ns = now_ns()
+        self._kicker = TcpKicker(config.routing.mark_shim6, endpoint.manager.note_kick)
+        self._to_kick: dict[Pair, int] = {}
+        self._look_due_ns = self._talks_due_ns = self._kick_due_ns = now_ns()
 
     # --- life
 
@@ -117,6 +123,7 @@ class Shim6Host:
         for sender in self._senders.values():
             sender.close()
         self._senders.clear()
+        self._kicker.close()
         self._hints.close()
         self._view.close()
 
@@ -125,6 +132,8 @@ class Shim6Host:
     def poll_timeout(self) -> int:
         """Return when `handle_timeout` is due."""
         due = [self._talks_due_ns]
+        if self._to_kick:
+            due.append(self._kick_due_ns)
         deadline = self.endpoint.poll_timeout()
         if deadline is not None:
             due.append(deadline)
@@ -159,8 +168,11 @@ class Shim6Host:
         for transmit in self.endpoint.poll_transmit():
             self._sender(transmit.local).send(transmit.data)
         while (event := self.endpoint.poll_event()) is not None:
+            if isinstance(event, PathChanged):
+                self._to_kick[Pair(event.ulid_local, event.ulid_peer)] = KICKS
             self._services.note(event)
             self.on_event(event)
+        self._kick()
         self._services.save()
 
     # --- addresses
@@ -196,6 +208,17 @@ class Shim6Host:
     def _on_hints(self) -> None:
         self._hints.handle_ready(now_ns())
         self.work()
+
+    def _kick(self) -> None:
+        """Let TCP go on whose path has changed; its answers come by the queue."""
+        if not self._to_kick and self._pump.on_ack is None:
+            return
+        now = now_ns()
+        if self._kick_due_ns <= now:
+            self._kick_due_ns = now + KICK_NS
+            self._kicker.ask(self._to_kick)
+            self._to_kick = {pair: left - 1 for pair, left in self._to_kick.items() if left > 1}
+            self._pump.on_ack = self._kicker.note_sent if self._kicker else None
 
     def _look_interval_ns(self) -> int:
         timeout_ns = self.endpoint.manager.settings.send_timeout_ns

@@ -6,6 +6,7 @@ from mpcore.store.packet cimport packet_t
 
 
 cdef enum:
+    ACK_SIZE_MAX = 40 + 60     # IPv6 and TCP with all options
     BATCH = 64                 # packets read, decided and settled together
 
 
@@ -14,5 +15,7 @@ cdef class Shim6Pump:
     cdef PacketQueue queue
     cdef object endpoint
     cdef packet_t packets[64]
+    cdef public object on_ack
 
     cdef int decide(self, int count, list keep) except -1
+    cdef int show_acks(self, int count) except -1

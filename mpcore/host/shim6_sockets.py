@@ -20,7 +20,7 @@ REQUEST = struct.Struct("=BBBxI48x")  # inet_diag_req_v2: family, protocol, exte
 ANSWER_BYTES_MIN = 52
 _SOURCE, _DESTINATION = slice(8, 24), slice(24, 40)
 # By include/net/tcp_states.h: established to last ACK, without listening, closed and TIME-WAIT.
-_LIVING = sum(1 << state for state in (1, 2, 3, 4, 5, 8, 9, 11))
+LIVING = sum(1 << state for state in (1, 2, 3, 4, 5, 8, 9, 11))
 _CONNECTED = 1 << 1
 CACHE_NS = 5_000_000_000
 
@@ -55,7 +55,7 @@ def read_pairs() -> frozenset[Pair]:
     """Return the pairs of all connected TCP and UDP sockets of IPv6 here. Raises HostError, OSError."""
     found: set[Pair] = set()
     with RouteSocket(protocol=NETLINK_SOCK_DIAG) as kernel:
-        for protocol, states in ((socket.IPPROTO_TCP, _LIVING), (socket.IPPROTO_UDP, _CONNECTED)):
+        for protocol, states in ((socket.IPPROTO_TCP, LIVING), (socket.IPPROTO_UDP, _CONNECTED)):
             request = REQUEST.pack(socket.AF_INET6, protocol, 0, states)
             for message in kernel.dump_by(SOCK_DIAG_BY_FAMILY, request):
                 if len(message.body) >= ANSWER_BYTES_MIN:

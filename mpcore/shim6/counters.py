@@ -79,6 +79,7 @@ class Shim6Counter(Enum):
     EXPLORATION_SHARED = "Shim6ExtExplorationShared", "contexts that joined the exploration of another"
     EXPLORED = "Shim6ExtExplored", "explorations that found a pair"
     PATH_CHANGED = "Shim6ExtPathChanged", "contexts that took other locators"
+    TCP_KICKED = "Shim6ExtTcpKicked", "TCP sockets told to go on at once with other locators (RFC 6069)"
     PAYLOAD_BLOCKED = "Shim6ExtPayloadBlocked", "pairs left because probes pass there and payload does not"
     RETURN = "Shim6ExtReturn", "searches begun to go back to a pair that is liked more"
     PROBE_DELAYED = "Shim6ExtProbeDelayed", "probes that waited for the host's probe rate"

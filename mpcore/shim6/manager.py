@@ -263,6 +263,10 @@ class Shim6Manager:
 
     # In: time.
 
+    def note_kick(self) -> None:
+        """Count a TCP socket that the driver told to go on at once with other locators."""
+        self._shared.count(Shim6Counter.TCP_KICKED)
+
     def handle_timeout(self, now_ns: int) -> None:
         """Do what has become due."""
         for timer in self._shared.deadlines.expired(now_ns):

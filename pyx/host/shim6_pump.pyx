@@ -6,7 +6,7 @@ from libc.stdint cimport uint8_t, uint32_t
 
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.pump cimport clock_ns
-from mpcore.store.packet cimport VERDICT_PUNT, packet_t
+from mpcore.store.packet cimport FROM_HOST, VERDICT_PUNT, packet_t
 
 
 @cython.final
@@ -16,6 +16,8 @@ cdef class Shim6Pump:
     Args:
         endpoint: the `mpcore.shim6_endpoint.Shim6Endpoint` that decides on what its engine cannot
         queue: where packets wait
+
+    `on_ack`, unless None, sees each packet of the host that can be a TCP segment without payload.
 
     Thread-safety: one thread, the one that uses the endpoint.
     """
@@ -49,6 +51,8 @@ cdef class Shim6Pump:
         """Let the engine decide on the batch; Python decides on what it cannot, in order."""
         cdef int i = 0
         cdef packet_t *packet
+        if self.on_ack is not None:
+            self.show_acks(count)
         while True:
             with nogil:
                 i = self.engine.process_batch(self.packets, i, count, clock_ns())
@@ -64,3 +68,12 @@ cdef class Shim6Pump:
                     packet.data = <uint8_t *>PyBytes_AS_STRING(verdict.data)
                     packet.size = <uint32_t>len(verdict.data)
             i += 1
+
+    cdef int show_acks(self, int count) except -1:
+        """Show `on_ack` what it waits for, before the engine rewrites it."""
+        cdef int i
+        cdef packet_t *packet
+        for i in range(count):
+            packet = &self.packets[i]
+            if packet.direction == FROM_HOST and packet.size <= ACK_SIZE_MAX:
+                self.on_ack(PyBytes_FromStringAndSize(<const char *>packet.data, packet.size))

@@ -43,6 +43,19 @@ def test_tcp_goes_on_when_its_path_is_cut(pair: Shim6Pair, towards: str) -> None
         assert client.getpeername()[0] == pair.ulid_b
 
 
+def test_tcp_that_waits_is_told_of_the_new_path(pair: Shim6Pair) -> None:
+    """RFC 6069 §4: a path that was gone is no congestion, so what doubled the timer is taken back."""
+    client, server = connect(pair)
+    with client, server:
+        swap(client, server, bytes(5000))
+        wait_until(pair.established, "a context at both ends")
+        pair.lab.links[0].cut()
+        client.sendall(b"into the cut")
+        wait_until(lambda: pair.a.counters()["Shim6ExtTcpKicked"] > 0, "the sender to be told")
+        assert server.recv(100) == b"into the cut"
+        swap(client, server, bytes(5000))
+
+
 def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
     """RFC 5533 §1: every transport between the ULIDs, by one context."""
     client, server = connect(pair)
