@@ -17,12 +17,11 @@ from pathlib import Path
 
 from mpcore.errors import HostError
 from mpcore.host.rawsock import RawSender
-from mpcore.wire.values import Segment, TcpFlag, emit_segment
+from mpcore.wire.unexpected import unexpected_segments
 
 TABLES = ("tcp", "tcp6")
 CONNECTED = ("01", "04", "05", "08", "09", "0B")  # established, and those that close; not time-wait
 LIBERAL = Path("/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal")
-DISTANCE = 1 << 31  # of two sequence numbers, of which at most one lies in a window
 ROUNDS = 2
 INTERVAL_S = 0.6  # a socket answers such packets every half second at most (tcp_invalid_ratelimit)
 
@@ -105,22 +104,10 @@ def probe(sockets: Collection[Connected], mark: int) -> None:
             continue
         try:
             with RawSender(version, mark=mark) as sender:
-                sender.send_batch([_probe(version, each, seq) for each in meant for seq in (0, DISTANCE)])
+                sender.send_batch([packet for each in meant for packet in _probes(each)])
         except HostError as error:
             log.warning("programs may wait on connections that are lost: %s", error)
 
 
-def _probe(version: int, each: Connected, seq: int) -> bytes:
-    return emit_segment(
-        Segment(
-            version=version,
-            src=each.remote,
-            dst=each.local,
-            src_port=each.remote_port,
-            dst_port=each.local_port,
-            seq=seq,
-            ack=0,
-            flags=TcpFlag.ACK.value,
-            window=0,
-        )
-    )
+def _probes(each: Connected) -> list[bytes]:
+    return unexpected_segments(each.local, each.local_port, each.remote, each.remote_port)

@@ -13,9 +13,9 @@ import struct
 from dataclasses import dataclass
 
 from mpcore.wire.checksum import checksum
-from mpcore.wire.values import Segment, TcpFlag, emit_segment
+from mpcore.wire.unexpected import unexpected_segments
+from mpcore.wire.values import TcpFlag
 
-DISTANCE = 1 << 31  # of two sequence numbers, of which at most one lies in a window
 BACKOFF_MAX = 15
 _IPV6 = struct.Struct(">IHBB16s16s")
 _TCP = struct.Struct(">HHIIBBHHH")
@@ -43,26 +43,8 @@ class Backoff:
 
 
 def questions(flow: TcpFlow) -> list[bytes]:
-    """Return segments for the local socket, at least one of which it answers by where its numbers stand.
-
-    They have no payload: the one that may lie in its window does no harm.
-    """
-    return [
-        emit_segment(
-            Segment(
-                version=6,
-                src=flow.peer,
-                dst=flow.local,
-                src_port=flow.peer_port,
-                dst_port=flow.local_port,
-                seq=seq,
-                ack=0,
-                flags=TcpFlag.ACK.value,
-                window=0,
-            )
-        )
-        for seq in (0, DISTANCE)
-    ]
+    """Return segments for the local socket, at least one of which it answers by where its numbers stand."""
+    return unexpected_segments(flow.local, flow.local_port, flow.peer, flow.peer_port)
 
 
 def read_answer(packet: bytes) -> tuple[TcpFlow, int] | None:
