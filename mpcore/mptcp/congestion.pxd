@@ -12,9 +12,10 @@ cdef enum:
     INITIAL_SEGMENTS = 10  # RFC 6928 §2
 
 
-# `acked` bytes were newly acknowledged outside fast recovery, while `flight` bytes were out.
-cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight,
-                            int64_t now_ns) noexcept nogil
+# Data was sent, or (`full`) waits for want of window: only a window that is used may grow.
+cdef void congestion_used(subflow_t *subflow, int full) noexcept nogil
+# `acked` bytes were newly acknowledged outside fast recovery.
+cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil
 # Slow start threshold after a loss with `flight` bytes out, at least two segments (RFC 5681 §3.1 equation 4).
 cdef uint64_t congestion_ssthresh(subflow_t *subflow, uint64_t flight) noexcept nogil
 # A round trip was measured: slow start ends when a queue builds up (RFC 9406).

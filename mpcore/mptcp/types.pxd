@@ -167,6 +167,9 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t cwnd              # bytes
     uint64_t ssthresh
     uint64_t cwnd_acked        # bytes credited towards the next increase
+    uint8_t cwnd_full          # the window alone stopped the sender since use_end was set
+    uint64_t use_max           # most bytes in flight meanwhile
+    uint64_t use_end           # both are judged anew when this is acknowledged
     double cubic_max           # CUBIC: window at the last loss, segments (RFC 9438 §4.1)
     double cubic_k             # seconds until it is reached again
     double cubic_estimate      # window that Reno would have

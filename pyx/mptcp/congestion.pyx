@@ -1,7 +1,7 @@
 """Congestion: Reno (RFC 5681), Linked Increases (RFC 6356), CUBIC (RFC 9438), HyStart++ (RFC 9406)."""
 
 from libc.math cimport cbrt
-from libc.stdint cimport int64_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, subflow_t
 
@@ -125,17 +125,30 @@ cdef uint64_t lia_divisor(const conn_t *conn, const subflow_t *subflow) noexcept
     return coupled if coupled > subflow.cwnd else subflow.cwnd
 
 
-cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, uint64_t flight,
-                            int64_t now_ns) noexcept nogil:
+cdef void congestion_used(subflow_t *subflow, int full) noexcept nogil:
+    """Within a window the strongest sign counts: super-packets and pauses leave room at most instants."""
+    if subflow.snd_una >= subflow.use_end or full or (
+            not subflow.cwnd_full and subflow.inflight > subflow.use_max):
+        subflow.cwnd_full = <uint8_t>full
+        subflow.use_max = subflow.inflight
+        subflow.use_end = subflow.snd_nxt
+
+
+cdef int is_used(const subflow_t *subflow) noexcept nogil:
+    """A window that was not used says nothing about the path (RFC 7661 §4.1, RFC 9438 §5.8)."""
+    if subflow.cwnd_full:
+        return 1
+    return subflow.cwnd < subflow.ssthresh and 2 * subflow.use_max >= subflow.cwnd
+
+
+cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil:
     cdef uint64_t needed
-    if subflow.cwnd < subflow.ssthresh:
-        # a window that was not used says nothing about the path (RFC 7661 §4.1)
-        if 2 * flight >= subflow.cwnd:
-            subflow.cwnd += acked
-            if subflow.cwnd > subflow.ssthresh:
-                subflow.cwnd = subflow.ssthresh
+    if not is_used(subflow):
         return
-    if flight + 2 * <uint64_t>subflow.mss < subflow.cwnd:
+    if subflow.cwnd < subflow.ssthresh:
+        subflow.cwnd += acked
+        if subflow.cwnd > subflow.ssthresh:
+            subflow.cwnd = subflow.ssthresh
         return
     if subflow.congestion == CONGESTION_CUBIC:
         cubic_on_ack(subflow, acked, now_ns)

@@ -3,6 +3,7 @@
 from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from mpcore.mptcp.chooser cimport chooser_ask
+from mpcore.mptcp.congestion cimport congestion_used
 from mpcore.mptcp.sender cimport sender_room
 from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, count, plane_t, subflow_t
 from mpcore.store.counters cimport COUNTER_SCHEDULER_FAULT
@@ -12,7 +13,7 @@ cdef enum:
     SUPER_PACKET = 62000
 
 
-cdef int has_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+cdef int has_room(const conn_t *conn, subflow_t *subflow) noexcept nogil:
     """Room for what is sent at once; an idle subflow may always send a segment.
 
     With super-packets a third of the window is waited for, as long as ACKs are due: small ones cost as much.
@@ -29,7 +30,10 @@ cdef int has_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     if conn.carrier_count and conn.tx_end > conn.tx_nxt:
         data = min(conn.tx_end - conn.tx_nxt, <uint64_t>SUPER_PACKET)
         wanted = max(wanted, min(data, subflow.cwnd // 3))
-    return sender_room(subflow) >= wanted
+    if sender_room(subflow) >= wanted:
+        return 1
+    congestion_used(subflow, 1)
+    return 0
 
 
 cdef int rank(const subflow_t *subflow) noexcept nogil:

@@ -4,7 +4,13 @@ from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
-from mpcore.mptcp.congestion cimport congestion_idle, congestion_init, congestion_on_ack, congestion_on_rtt
+from mpcore.mptcp.congestion cimport (
+    congestion_idle,
+    congestion_init,
+    congestion_on_ack,
+    congestion_on_rtt,
+    congestion_used,
+)
 from mpcore.mptcp.ecn cimport ecn_echoed
 from mpcore.mptcp.pathmtu cimport pathmtu_acked
 from mpcore.mptcp.recovery cimport (
@@ -139,6 +145,7 @@ cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, in
         subflow.inflight += segment.size
     elif not resent:
         subflow.inflight += segment.size
+    congestion_used(subflow, 0)
     if resent:
         segment.flags |= SEG_RESENT
         recovery_resent(subflow, sender_stamp(subflow, plane.now_ns))
@@ -439,7 +446,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
     elif subflow.ecn and tcp.flags & TCP_ECE:
         ecn_echoed(plane, subflow, flight)
     elif delivered and advanced and not left:
-        congestion_on_ack(conn, subflow, delivered, flight, plane.now_ns)
+        congestion_on_ack(conn, subflow, delivered, plane.now_ns)
     if delivered or advanced:
         sender_arm(plane, subflow)
 

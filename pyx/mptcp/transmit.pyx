@@ -7,6 +7,7 @@ so a repeat carries the very same mapping (RFC 8684 §3.3.1: a mapping is not ch
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
+from mpcore.mptcp.congestion cimport congestion_used
 from mpcore.mptcp.output cimport (
     EMIT_FULL,
     EMIT_GONE,
@@ -58,6 +59,7 @@ cdef int repair(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
         if not segment.flags & SEG_LOST:
             continue
         if sender_room(subflow) < segment.size and subflow.inflight:
+            congestion_used(subflow, 1)
             return 0
         if transmit_again(plane, conn, subflow, segment) == EMIT_FULL:
             return 1

@@ -365,6 +365,32 @@ def test_a_window_not_used_for_long_begins_anew() -> None:
     assert plane.subflow()["cwnd"] == 10 * MSS
 
 
+def test_every_ack_of_a_full_window_counts() -> None:
+    """RFC 7661 §4.1: a window that stopped the sender was used, whatever is in flight when its ACKs come."""
+    plane = Plane()
+    first = warm(plane)
+    window = plane.subflow()["cwnd"] // MSS
+    in_flight(plane, window)
+    plane.host(bytes(MSS), seq=first - 1 + window * MSS)
+    plane.advance(RTT)
+    acked(plane, first + (window - 2) * MSS)
+    assert plane.subflow()["cwnd"] == (2 * window - 2) * MSS
+    acked(plane, first + (window + 1) * MSS)
+    assert plane.subflow()["cwnd"] == (2 * window + 1) * MSS
+
+
+def test_a_window_that_is_not_used_does_not_grow() -> None:
+    """RFC 7661 §4.1, RFC 9438 §5.8: its ACKs say nothing about the path."""
+    plane = Plane()
+    first = warm(plane)
+    before = plane.subflow()["cwnd"]
+    for index in range(5):
+        in_flight(plane, 3)
+        plane.advance(RTT)
+        acked(plane, first + 3 * (index + 1) * MSS)
+    assert plane.subflow()["cwnd"] == before
+
+
 # The receiver's part.
 
 
