@@ -192,7 +192,7 @@ cdef void recovery_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     cdef uint32_t i
     if not subflow.recovering:
         remember_window(subflow)
-        subflow.ssthresh = congestion_ssthresh(subflow, subflow.inflight)
+        subflow.ssthresh = congestion_ssthresh(subflow, subflow.snd_nxt - subflow.snd_una)
     ecn_note_reduction(subflow)
     if subflow.seg_count and segment_at(subflow, 0).flags & SEG_SACKED:
         forget_sacks(subflow)

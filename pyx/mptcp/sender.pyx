@@ -408,7 +408,7 @@ cdef int judge_sack(plane_t *plane, subflow_t *subflow, const tcp_t *tcp) noexce
 
 cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t ack, const tcp_t *tcp,
                      int duplicate) noexcept nogil:
-    cdef uint64_t flight = subflow.inflight
+    cdef uint64_t flight = subflow.snd_nxt - subflow.snd_una
     cdef uint64_t delivered = 0
     cdef int advanced = ack > subflow.snd_una
     cdef int has_sack = tcp.has & TCP_HAS_SACK and subflow.sack
@@ -452,7 +452,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
 
 
 cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
-    cdef uint64_t flight = subflow.inflight
+    cdef uint64_t flight = subflow.snd_nxt - subflow.snd_una
     recovery_detect(plane, subflow)
     if subflow.lost_count and not subflow.recovering:
         recovery_enter(subflow, flight)

@@ -167,6 +167,30 @@ def test_recovery_halves_the_window_once() -> None:
     assert plane.subflow()["cwnd"] == plane.subflow()["ssthresh"] == 5 * MSS
 
 
+def test_what_is_sacked_belongs_to_the_flight() -> None:
+    """RFC 5681 §2, RFC 6675 §5 step 4.2: FlightSize counts all that is not cumulatively acknowledged."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 10)
+    plane.advance(RTT)
+    acked(plane, first, (first + MSS, first + 3 * MSS))
+    acked(plane, first, (first + MSS, first + 7 * MSS))
+    assert plane.subflow()["ssthresh"] == 5 * MSS
+
+
+def test_what_is_sacked_belongs_to_the_flight_when_time_shows_a_loss() -> None:
+    """RFC 8985 §6.3 with RFC 5681 §3.1 equation 4."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 10)
+    plane.advance(RTT)
+    acked(plane, first + MSS, (first + 8 * MSS, first + 10 * MSS))
+    plane.advance(MS)
+    assert plane.subflow()["ssthresh"] > 10 * MSS
+    plane.advance(SECOND)
+    assert plane.subflow()["ssthresh"] == 9 * MSS // 2
+
+
 @pytest.mark.parametrize(
     ("blocks", "count"),
     [
