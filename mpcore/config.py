@@ -61,6 +61,8 @@ class MptcpConfig(Section, frozen=True):
     # lia couples the subflows' windows (RFC 6356 §3, RFC 8684 §3.3.7); reno (RFC 5681
     # §3.1) and cubic (RFC 9438) let each grow alone.
     congestion: Literal["lia", "reno", "cubic"] = "lia"
+    # Spread each subflow's window over its round trip instead of sending it at once.
+    pacing: bool = True
     # Structure that holds data out of order until it is whole (RFC 8684 §3.3.4): same results, other costs.
     reorder: Literal["runs", "regular", "tree", "shortcuts", "allshortcuts"] = "runs"
     # Ask for the DSS checksum, the A bit of MP_CAPABLE (RFC 8684 §3.1, §3.3); used too when the peer asks.

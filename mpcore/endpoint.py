@@ -553,6 +553,7 @@ def _engine(config: Config, rng: keys.RandomSource) -> Engine:
         subflow_segments=limits.subflow_segments,
         close_timeout_ns=config.mptcp.close_timeout_ns,
         seed=rng.getrandbits(128).to_bytes(16, "big"),
+        pacing=config.mptcp.pacing,
     )
 
 

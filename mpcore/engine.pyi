@@ -24,6 +24,7 @@ class Engine:
         subflow_segments: int,
         close_timeout_ns: int,
         seed: bytes,
+        pacing: bool = False,
     ) -> Self: ...
     def __len__(self) -> int: ...
     @property

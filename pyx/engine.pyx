@@ -152,13 +152,14 @@ cdef class Engine:
         subflow_segments: most segments in flight on a subflow
         close_timeout_ns: life of a connection without subflow
         seed: 16 random octets that key the flow table
+        pacing: windows are spread over the round trip
 
     Thread-safety: one thread at a time.
     """
 
     def __cinit__(self, *, int max_connections, int max_subflows, object memory_bytes,
                   object send_buffer_bytes, object receive_buffer_bytes, str reorder, int reorder_nodes,
-                  int subflow_segments, object close_timeout_ns, bytes seed):
+                  int subflow_segments, object close_timeout_ns, bytes seed, bint pacing=False):
         cdef int i
         self.limit = max_connections
         self.plane = <plane_t *>calloc(1, sizeof(plane_t))
@@ -186,6 +187,7 @@ cdef class Engine:
         self.plane.reorder_algorithm = REORDER_ALGORITHMS[reorder]
         self.plane.close_timeout_ns = close_timeout_ns
         self.plane.time_wait_ns = 2000000000
+        self.plane.pacing = pacing
         self.free_count = max_connections
         for i in range(max_connections):
             self.free_ids[i] = max_connections - 1 - i

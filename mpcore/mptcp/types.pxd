@@ -210,6 +210,8 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t undo_cwnd
     uint64_t undo_ssthresh
     int64_t sent_ns            # last transmission of data
+    int64_t pace_ns            # the next segment may leave from then on
+    int64_t pace_at_ns         # the same, where somebody waits for it
     uint8_t dup_acks           # without SACK only
     int64_t reorder_ns         # deadline at which RACK looks again
     int64_t rto_at_ns
@@ -365,6 +367,7 @@ cdef struct plane_t:           # what all connections of an engine share; owner:
     int64_t time_wait_ns
     uint32_t carrier_limit     # super-packets of the host on hold in all at most; 0: the driver holds none
     uint32_t carriers_held
+    int pacing                 # windows are spread over the round trip
     void *chooser              # the scheduler in Python, borrowed from the Engine; NULL: none
 
 

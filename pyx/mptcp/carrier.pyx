@@ -3,6 +3,7 @@
 from libc.stdint cimport uint16_t, uint32_t, uint64_t
 
 from mpcore.mptcp.output cimport EMIT_GONE, EMIT_OK, emit_carried, emit_drop
+from mpcore.mptcp.pacing cimport pacing_quantum
 from mpcore.mptcp.sender cimport sender_push, sender_reserve, sender_room, sender_sent
 from mpcore.mptcp.stream cimport stream_room
 from mpcore.mptcp.types cimport CARRIER_MAX, conn_t, count, plane_t, segment_t, subflow_t
@@ -50,6 +51,7 @@ cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subfl
     if not conn.established:
         return 0
     size = min(min(size, <uint64_t>CARRIED_MAX), min(min(window, edge), room))
+    size = min(size, pacing_quantum(plane, subflow))
     if size < conn.tx_end - conn.tx_nxt:
         size -= size % conn.carrier_segment
     # one segment is not a super-packet: the kernel refuses to cut it

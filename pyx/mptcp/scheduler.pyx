@@ -4,6 +4,7 @@ from libc.stdint cimport int64_t, uint8_t, uint64_t
 
 from mpcore.mptcp.chooser cimport chooser_ask
 from mpcore.mptcp.congestion cimport congestion_used
+from mpcore.mptcp.pacing cimport pacing_quantum, pacing_wait, pacing_wait_ns
 from mpcore.mptcp.sender cimport sender_room
 from mpcore.mptcp.types cimport SUBFLOW_MAX, can_carry, conn_t, count, plane_t, subflow_t
 from mpcore.store.counters cimport COUNTER_SCHEDULER_FAULT
@@ -13,7 +14,7 @@ cdef enum:
     SUPER_PACKET = 62000
 
 
-cdef int has_room(const conn_t *conn, subflow_t *subflow) noexcept nogil:
+cdef int has_room(const plane_t *plane, const conn_t *conn, subflow_t *subflow) noexcept nogil:
     """Room for what is sent at once; an idle subflow may always send a segment.
 
     With super-packets a third of the window is waited for, as long as ACKs are due: small ones cost as much.
@@ -29,7 +30,7 @@ cdef int has_room(const conn_t *conn, subflow_t *subflow) noexcept nogil:
         return 0
     if conn.carrier_count and conn.tx_end > conn.tx_nxt:
         data = min(conn.tx_end - conn.tx_nxt, <uint64_t>SUPER_PACKET)
-        wanted = max(wanted, min(data, subflow.cwnd // 3))
+        wanted = max(wanted, min(min(data, subflow.cwnd // 3), pacing_quantum(plane, subflow)))
     if sender_room(subflow) >= wanted:
         return 1
     congestion_used(subflow, 1)
@@ -65,27 +66,47 @@ cdef int64_t expected_ns(const subflow_t *subflow) noexcept nogil:
         subflow.inflight * <uint64_t>(subflow.srtt_ns >> 10) // subflow.cwnd << 10)
 
 
-cdef subflow_t *lowest_rtt(conn_t *conn, int wanted, unsigned int skip) noexcept nogil:
+cdef subflow_t *lowest_rtt(plane_t *plane, conn_t *conn, int wanted, unsigned int skip) noexcept nogil:
+    """One that its pace holds back is waited for where that is sooner than another one's round trip."""
     cdef subflow_t *best = NULL
     cdef subflow_t *subflow
+    cdef int64_t least = 0
+    cdef int64_t expected
     cdef int i
     for i in range(SUBFLOW_MAX):
         subflow = conn.subflows[i]
-        if skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted or not has_room(conn, subflow):
+        if (skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted
+                or not has_room(plane, conn, subflow)):
             continue
-        if best == NULL or expected_ns(subflow) < expected_ns(best):
+        expected = expected_ns(subflow) + pacing_wait_ns(plane, subflow)
+        if best == NULL or expected < least:
             best = subflow
+            least = expected
+    if best != NULL and pacing_wait_ns(plane, best):
+        pacing_wait(best)
+        return NULL
     return best
 
 
-cdef subflow_t *round_robin(conn_t *conn, int wanted, unsigned int skip) noexcept nogil:
+cdef int may_send(const plane_t *plane, const conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """True when there is room, and the pace allows its use now."""
+    if not has_room(plane, conn, subflow):
+        return 0
+    if pacing_wait_ns(plane, subflow):
+        pacing_wait(subflow)
+        return 0
+    return 1
+
+
+cdef subflow_t *round_robin(const plane_t *plane, conn_t *conn, int wanted,
+                            unsigned int skip) noexcept nogil:
     cdef subflow_t *subflow
     cdef int i, index
     for i in range(SUBFLOW_MAX):
         index = (conn.rr_next + i) % SUBFLOW_MAX
         subflow = conn.subflows[index]
         if (skip >> index & 1 or not can_carry(subflow) or rank(subflow) != wanted
-                or not has_room(conn, subflow)):
+                or not may_send(plane, conn, subflow)):
             continue
         conn.rr_next = <uint8_t>((index + 1) % SUBFLOW_MAX)
         return subflow
@@ -105,7 +126,7 @@ cdef subflow_t *chosen(plane_t *plane, conn_t *conn, int wanted, unsigned int sk
         if skip >> i & 1 or not can_carry(subflow) or rank(subflow) != wanted:
             continue
         offered[total] = subflow
-        room[total] = has_room(conn, subflow)
+        room[total] = may_send(plane, conn, subflow)
         free += room[total]
         total += 1
     if free == 0:
@@ -113,7 +134,7 @@ cdef subflow_t *chosen(plane_t *plane, conn_t *conn, int wanted, unsigned int sk
     i = chooser_ask(plane.chooser, offered, room, total)
     if i < 0:
         count(plane, COUNTER_SCHEDULER_FAULT)
-        return lowest_rtt(conn, wanted, skip)
+        return lowest_rtt(plane, conn, wanted, skip)
     # one without room has data in flight or lost, whose ACK or timer brings the connection here again
     return offered[i] if room[i] else NULL
 
@@ -125,5 +146,5 @@ cdef subflow_t *schedule(plane_t *plane, conn_t *conn, unsigned int skip) noexce
     if plane.chooser != NULL:
         return chosen(plane, conn, wanted, skip)
     if conn.scheduler == SCHEDULER_ROUND_ROBIN:
-        return round_robin(conn, wanted, skip)
-    return lowest_rtt(conn, wanted, skip)
+        return round_robin(plane, conn, wanted, skip)
+    return lowest_rtt(plane, conn, wanted, skip)

@@ -12,6 +12,7 @@ from mpcore.mptcp.congestion cimport (
     congestion_used,
 )
 from mpcore.mptcp.ecn cimport ecn_echoed
+from mpcore.mptcp.pacing cimport pacing_sent
 from mpcore.mptcp.pathmtu cimport pathmtu_acked
 from mpcore.mptcp.recovery cimport (
     recovery_delivered,
@@ -70,6 +71,7 @@ cdef int sender_init(subflow_t *subflow) noexcept nogil:
     subflow.snd_una = subflow.snd_nxt = 1
     subflow.rto_ns = RTO_FIRST_NS
     subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
+    subflow.pace_at_ns = NEVER
     congestion_init(subflow)
     return 0
 
@@ -83,6 +85,7 @@ cdef void sender_clear(subflow_t *subflow) noexcept nogil:
     ring_clear(&subflow.own)
     subflow.inflight = 0
     subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
+    subflow.pace_at_ns = NEVER
 
 
 cdef int grow(subflow_t *subflow, uint32_t limit) noexcept nogil:
@@ -139,6 +142,7 @@ cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, in
         congestion_idle(subflow)
     subflow.sent_ns = plane.now_ns
     segment.sent_ns = plane.now_ns
+    pacing_sent(plane, subflow, segment.size)
     if segment.flags & SEG_LOST:
         segment.flags &= <uint8_t>~SEG_LOST
         subflow.lost_count -= 1

@@ -114,6 +114,8 @@ cdef void subflow_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
     cdef int64_t now = plane.now_ns
     if subflow.state == SF_PRE_ESTABLISHED and subflow.join_ns <= now:
         join_timeout(plane, conn, subflow)
+    if subflow.pace_at_ns <= now:
+        subflow.pace_at_ns = NEVER
     if subflow.reorder_ns <= now:
         sender_reorder_timeout(plane, subflow)
     if subflow.probe_at_ns <= now:
@@ -130,7 +132,7 @@ cdef int64_t subflow_deadline(const subflow_t *subflow) noexcept nogil:
     if subflow.state == SF_CLOSED:
         return NEVER
     return min(min(min(subflow.join_ns, subflow.reorder_ns), min(subflow.probe_at_ns, subflow.rto_at_ns)),
-               min(subflow.suspect_at_ns, subflow.wait_ns))
+               min(min(subflow.suspect_at_ns, subflow.wait_ns), subflow.pace_at_ns))
 
 
 # --- the stream's timers

@@ -17,6 +17,7 @@ from mpcore.mptcp.output cimport (
     emit_probe,
     emit_segment,
 )
+from mpcore.mptcp.pacing cimport pacing_wait, pacing_wait_ns
 from mpcore.mptcp.scheduler cimport schedule
 from mpcore.mptcp.sender cimport segment_at, sender_push, sender_room, sender_sent
 from mpcore.mptcp.stream cimport stream_reinject_range, stream_room, stream_take_reinject
@@ -60,6 +61,9 @@ cdef int repair(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
             continue
         if sender_room(subflow) < segment.size and subflow.inflight:
             congestion_used(subflow, 1)
+            return 0
+        if subflow.inflight and pacing_wait_ns(plane, subflow):
+            pacing_wait(subflow)
             return 0
         if transmit_again(plane, conn, subflow, segment) == EMIT_FULL:
             return 1

@@ -67,7 +67,7 @@ def test_cubic_regains_its_window_faster_than_reno() -> None:
         )
         assert result.ok
         goodput[control] = result.up.goodput_bps
-    assert goodput["cubic"] > 1.1 * goodput["reno"]
+    assert goodput["cubic"] > 1.05 * goodput["reno"]
 
 
 def test_windows_of_a_connection_are_seen() -> None:
