@@ -6,8 +6,13 @@ import sysconfig
 from pathlib import Path
 
 from Cython.Build import cythonize
+from Cython.Build.Dependencies import create_dependency_tree
+from Cython.Compiler.Main import Context
+from Cython.Compiler.Options import CompilationOptions
 from setuptools import Extension, setup
 
+BUILD = Path("build/cython")
+INCLUDE_PATH = [".", "pyx"]
 DEBUG = os.environ.get("MPCORE_DEBUG") == "1"
 DIRECTIVES = {
     "language_level": 3,
@@ -36,13 +41,30 @@ def extension(path: Path) -> Extension:
     return Extension(name, [str(path)], include_dirs=["."], extra_compile_args=flags, libraries=["m"])
 
 
+def forget_outdated(path: Path) -> None:
+    """Remove the C code of `path` when its header, or one that the header needs, is newer.
+
+    Cython looks for a body's own header only beside the body, and ours are in mpcore/.
+    """
+    made = BUILD / path.with_suffix(".c")
+    header = Path("mpcore") / path.relative_to("pyx").with_suffix(".pxd")
+    if made.exists() and header.exists():
+        newest, _ = dependencies.newest_dependency(str(header))
+        if newest > made.stat().st_mtime:
+            made.unlink()
+
+
 sources = sorted(Path("pyx").rglob("*.pyx"))
+# the tree that cythonize() uses too: there is one a process, and the first to ask gives it the paths
+dependencies = create_dependency_tree(Context.from_options(CompilationOptions(include_path=INCLUDE_PATH)))
+for source in sources:
+    forget_outdated(source)
 setup(
     ext_modules=cythonize(
         [extension(path) for path in sources],
-        include_path=[".", "pyx"],
+        include_path=INCLUDE_PATH,
         compiler_directives=DIRECTIVES,
-        build_dir="build/cython",
+        build_dir=str(BUILD),
         nthreads=int(os.environ.get("MPCORE_BUILD_JOBS", os.cpu_count() or 1)),
     ),
 )
