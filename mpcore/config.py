@@ -67,8 +67,8 @@ class MptcpConfig(Section, frozen=True):
     reorder: Literal["runs", "regular", "tree", "shortcuts", "allshortcuts"] = "runs"
     # Ask for the DSS checksum, the A bit of MP_CAPABLE (RFC 8684 §3.1, §3.3); used too when the peer asks.
     checksum: bool = False
-    # Subflows that a connection may have beyond its first.
-    max_subflows: Annotated[int, msgspec.Meta(ge=0, le=63)] = 8
+    # Subflows that a connection may have beyond its first; the data plane has 16 places for a connection.
+    max_subflows: Annotated[int, msgspec.Meta(ge=0, le=15)] = 8
     # Connections left alone, such as "22", "10.0.0.0/8", "10.0.0.1:22", "[2001:db8::1]:443"; see ExcludeRule.
     exclude: tuple[ExcludeRule, ...] = ()
     # Interfaces whose addresses take part as backup: the B bit of MP_JOIN (RFC 8684 §3.2, §3.3.8).

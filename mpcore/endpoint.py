@@ -48,6 +48,7 @@ from mpcore.mptcp.control import ConnectionControl, ControlEffect
 from mpcore.mptcp.flow import FlowKey, flow_key
 from mpcore.mptcp.handshake import Decision, Negotiator
 from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
+from mpcore.mptcp.joining import refusal
 from mpcore.mptcp.states import FallbackReason
 from mpcore.policy.base import PathManager
 from mpcore.policy.registry import path_manager
@@ -505,6 +506,10 @@ class Endpoint:
         try:
             path_index = self.engine.open_subflow(connection.handle, ready, now_ns)
         except (CapacityError, LocalProtocolError):
+            # the peer has it already, and would wait for answers of a subflow that is not
+            self._counts[Counter.RST_TX] += 1
+            self._transmits.append(refusal(ready))
+            connection.control.handle_subflow_refused(ready)
             return
         self._table.add_path(connection, path_index, ready)
         connection.control.handle_subflow_ready(path_index, ready)
@@ -544,7 +549,7 @@ def _engine(config: Config, rng: keys.RandomSource) -> Engine:
     limits = config.limits
     return Engine(
         max_connections=limits.max_connections,
-        max_subflows=2 * limits.max_connections,
+        max_subflows=limits.max_connections * (1 + config.mptcp.max_subflows),
         memory_bytes=limits.memory_bytes,
         send_buffer_bytes=limits.send_buffer_bytes,
         receive_buffer_bytes=limits.receive_buffer_bytes,

@@ -96,7 +96,7 @@ def test_an_unknown_word_is_refused_with_the_known_ones(key: str, words: str) ->
     ("override", "expected"),
     [
         ("mptcp.enabled=3", "mptcp.enabled: Expected `bool`, got `int`"),
-        ("mptcp.max_subflows=64", "mptcp.max_subflows: Expected `int` <= 63"),
+        ("mptcp.max_subflows=16", "mptcp.max_subflows: Expected `int` <= 15"),
         ("mptcp.max_subflows=many", "mptcp.max_subflows: Expected `int`, got `str`"),
         ("mptcp.close_timeout_s=0", "mptcp.close_timeout_s: Expected `float` >="),
         ("mptcp.close_timeout_s=inf", "mptcp.close_timeout_s: Expected `float` <="),

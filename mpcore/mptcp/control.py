@@ -166,6 +166,11 @@ class ConnectionControl:
             self.book.expose(ready.local_id)
         self._subflows[path_index] = _view_of(path_index, ready)
 
+    def handle_subflow_refused(self, ready: SubflowReady) -> None:
+        """A joined subflow found no place here; its path may be tried again."""
+        if ready.hmac is not None:
+            self._end_join(ready.local, ready.remote, ready.remote_port)
+
     def handle_join_failed(self, failed: JoinFailed) -> None:
         """A join came to nothing; unless its cause may pass, its path is not tried again (RFC 8684 §3.9)."""
         action = failed.action

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from mpcore.actions import OpenSubflow, SubflowReady, Transmit
 from mpcore.mptcp import keys
 from mpcore.mptcp.flow import FlowKey
-from mpcore.mptcp.syn import ACK, CWR, ECE, SYN, SynParameters, agreed_scales, next_seq
+from mpcore.mptcp.syn import ACK, CWR, ECE, RST, SYN, SynParameters, agreed_scales, next_seq
 from mpcore.wire.values import (
     MaxSegmentSize,
     MpJoinSyn,
     MpJoinSynAck,
+    MpTcpRst,
+    ResetReason,
     SackPermitted,
     Segment,
     TcpOption,
@@ -23,6 +25,23 @@ from mpcore.wire.values import (
 
 WINDOW = 65535  # a SYN's window is never scaled (RFC 7323 §2.2)
 MILLISECOND_NS = 1_000_000
+
+
+def refusal(ready: SubflowReady) -> Transmit:
+    """Return the RST for a subflow that found no place after its handshake (RFC 8684 §3.6)."""
+    segment = Segment(
+        version=ready.version,
+        src=ready.local,
+        dst=ready.remote,
+        src_port=ready.local_port,
+        dst_port=ready.remote_port,
+        seq=next_seq(ready.isn_local),
+        ack=next_seq(ready.isn_remote),
+        flags=RST | ACK,
+        window=0,
+        options=(MpTcpRst(ResetReason.LACK_OF_RESOURCES),),
+    )
+    return Transmit(False, ready.local, emit_segment(segment))
 
 
 @dataclass(slots=True, kw_only=True)
