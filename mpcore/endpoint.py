@@ -55,7 +55,7 @@ from mpcore.policy.registry import path_manager
 from mpcore.policy.scheduler import Scheduler, chooser
 from mpcore.wire.icmp import IcmpError, parse_icmp_error
 from mpcore.wire.segment import is_intact
-from mpcore.wire.values import Segment, parse_mptcp_option, parse_segment
+from mpcore.wire.values import AddAddr, RemoveAddr, Segment, parse_mptcp_option, parse_segment
 
 EVENTS_MAX = 4096
 HOST_PORTS = (0, 1)  # transmit ports that lead to local sockets
@@ -440,6 +440,8 @@ class Endpoint:
 
     def _note_decision(self, way: Direction, segment: Segment, decision: Decision) -> None:
         reason = decision.reason if decision.verdict.kind is VerdictKind.LEAVE else None
+        if reason == FallbackReason.BEGAN_BEFORE:
+            self._counts[Counter.UNKNOWN_FLOW] += 1
         if reason is not None and reason not in QUIET_REASONS:
             self._events.append(ConnectionFellBack(None, str(reason)))
             self._remember(snapshot.never_begun(flow_key(way, segment), str(reason)))
@@ -479,7 +481,8 @@ class Endpoint:
     def _apply_to_engine(self, connection: Connection, effect: Effect) -> None:
         match effect:
             case SendOptions(path_index, data):
-                self.engine.send_option(connection.handle, path_index, data)
+                if not self.engine.send_option(connection.handle, path_index, data):
+                    self._counts[_unsent(data)] += 1
             case CloseSubflow(path_index, reset_reason):
                 self.engine.close_subflow(connection.handle, path_index, reset_reason)
             case SetBackup(path_index, backup, by_peer):
@@ -560,6 +563,18 @@ def _engine(config: Config, rng: keys.RandomSource) -> Engine:
         seed=rng.getrandbits(128).to_bytes(16, "big"),
         pacing=config.mptcp.pacing,
     )
+
+
+def _unsent(option: bytes) -> Counter:
+    """Return the counter of a control option that no subflow could carry."""
+    match parse_mptcp_option(option):
+        case AddAddr(echo=True):
+            return Counter.ECHO_ADD_TX_DROP
+        case AddAddr():
+            return Counter.ADD_ADDR_TX_DROP
+        case RemoveAddr():
+            return Counter.RM_ADDR_TX_DROP
+    return Counter.TRANSMIT_FULL
 
 
 def connections_of(endpoint: Endpoint) -> Iterator[Connection]:

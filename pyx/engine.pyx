@@ -26,7 +26,12 @@ from mpcore.mptcp.connection cimport (
     connection_timeout,
 )
 from mpcore.mptcp.congestion cimport CONGESTION_CUBIC, CONGESTION_LIA, CONGESTION_RENO
-from mpcore.mptcp.describe cimport describe_connection, describe_faults
+from mpcore.mptcp.describe cimport (
+    describe_connection,
+    describe_counters,
+    describe_faults,
+    describe_memory,
+)
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.opening cimport copy_address, fill_connection, fill_subflow
@@ -63,6 +68,7 @@ from mpcore.store.counters cimport (
     COUNTER_BYTES_FROM_NETWORK,
     COUNTER_COUNT,
     COUNTER_DROPPED,
+    COUNTER_EVENTS,
     COUNTER_LEFT,
     COUNTER_MALFORMED_IP,
     COUNTER_MALFORMED_TCP,
@@ -231,7 +237,6 @@ cdef class Engine:
             return
         packet.verdict = VERDICT_DROP
         if packet.direction == FROM_HOST:
-            self.plane.counters[COUNTER_BYTES_FROM_HOST] += tcp.payload_size
             before = conn.tx_end
             if index == 0 and connection_from_host(self.plane, conn, tcp) == HOST_ANEW:
                 self.destroy(conn)
@@ -240,7 +245,6 @@ cdef class Engine:
                   and carrier_hold(self.plane, conn, packet.id)):
                 packet.verdict = VERDICT_HOLD
             return
-        self.plane.counters[COUNTER_BYTES_FROM_NETWORK] += tcp.payload_size
         if not packet.flags & PACKET_CHECKSUM_NOT_READY and not tcp_checksum_ok(
                 ip.version, ip.src, ip.dst, packet.data + ip.header_size, ip.total_size - ip.header_size):
             count(self.plane, COUNTER_BAD_CHECKSUM)
@@ -292,8 +296,12 @@ cdef class Engine:
                 packets[i].verdict = VERDICT_STOP
                 return i
             self.decide(&packets[i])
-            count(plane, COUNTER_PACKETS_FROM_HOST if packets[i].direction == FROM_HOST
-                  else COUNTER_PACKETS_FROM_NETWORK)
+            if packets[i].direction == FROM_HOST:
+                count(plane, COUNTER_PACKETS_FROM_HOST)
+                plane.counters[COUNTER_BYTES_FROM_HOST] += packets[i].size
+            else:
+                count(plane, COUNTER_PACKETS_FROM_NETWORK)
+                plane.counters[COUNTER_BYTES_FROM_NETWORK] += packets[i].size
             if packets[i].verdict == VERDICT_DROP:
                 count(plane, COUNTER_DROPPED)
             elif packets[i].verdict == VERDICT_PASS:
@@ -755,6 +763,7 @@ cdef class Engine:
         result = []
         while self.plane.event_head != self.plane.event_tail:
             event = &self.plane.events[self.plane.event_head & self.plane.event_mask]
+            count(self.plane, COUNTER_EVENTS)
             result.append((event.kind, event.conn, event.subflow, event.value,
                            PyBytes_FromStringAndSize(<const char *>event.data, event.size)))
             if event.kind == EVENT_CLOSED:
@@ -770,7 +779,7 @@ cdef class Engine:
 
     def counters(self):
         """Return the counters as a list in the order of `mpcore.counters`."""
-        return [self.plane.counters[i] for i in range(COUNTER_COUNT)]
+        return describe_counters(self.plane, self.live)
 
     def count(self, int counter, object amount=1):
         """Raise a counter by its index."""
@@ -779,17 +788,10 @@ cdef class Engine:
 
     def memory(self):
         """Return what is held now: connections, chunks, events, packets not sent, carriers on hold."""
-        cdef int port
-        packets = 0
-        for port in range(len(self._port_addresses)):
-            packets += self.plane.queues[port].tail - self.plane.queues[port].head
-        return {"connections": self.live, "chunks_in_use": self.plane.pool.in_use,
-                "chunks_allocated": self.plane.pool.allocated,
-                "events": self.plane.event_tail - self.plane.event_head, "packets": packets,
-                "carriers": self.plane.carriers_held}
+        return {"connections": self.live, **describe_memory(self.plane)}
 
     def describe(self, long handle):
-        """Return what is known of a connection, None when the handle is free. Sizes are octets, times ns."""
+        """Return what is known of a connection, None when the handle is free: octets and nanoseconds."""
         cdef conn_t *conn = self.find(handle)
         return None if conn == NULL else describe_connection(conn)
 

@@ -84,7 +84,10 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
 
     def snapshot() -> dict[str, Any]:
         document = endpoint.snapshot()
-        return document if shim6 is None else merge(document, shim6.endpoint.snapshot())
+        if shim6 is not None:
+            document = merge(document, shim6.endpoint.snapshot())
+        document["counters"] |= holder[0].costs()
+        return document
 
     handlers = build_handlers(snapshot, lambda: holder[0].stop())
     if shim6 is not None:

@@ -10,7 +10,6 @@ import selectors
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
-from typing import Any
 
 from mpcore.config import Config
 from mpcore.endpoint import Endpoint
@@ -18,6 +17,7 @@ from mpcore.errors import HostError
 from mpcore.events import ConnectionClosed, to_dict
 from mpcore.host.adopt import AdoptedAddresses
 from mpcore.host.control import ControlServer
+from mpcore.host.costs import costs
 from mpcore.host.icmp import IcmpErrors
 from mpcore.host.netlink import AddressAdded, AddressMonitor, AddressRemoved, LocalAddress
 from mpcore.host.nfqueue import PacketQueue
@@ -67,7 +67,9 @@ class Driver:
         self._control = control
         self._on_change = on_change
         self._adopted = AdoptedAddresses()
+        self._queue = queue
         self._pump = Pump(endpoint, queue, self._open_sender)
+        self._wakeups = 0
         if config.queue.backend == "netlink" and config.queue.gso:
             endpoint.engine.hold_carriers(config.queue.max_length // 4)
         self._stopping = False
@@ -110,11 +112,15 @@ class Driver:
         for errors in self._icmp:
             errors.close()
 
-    def stats(self) -> dict[str, Any]:
-        """Return the raw sockets' counters."""
-        return self._pump.sender_stats()
+    def costs(self) -> dict[str, int]:
+        """Return what the dealings with the kernel cost so far, as counters by MIB name."""
+        queues = [self._queue.stats()]
+        if self._shim6 is not None:
+            queues.append(self._shim6.stats())
+        return costs(queues, [self._pump.sender_stats()], self._wakeups)
 
     def _turn(self) -> None:
+        self._wakeups += 1
         for key, _ in self._selector.select(self._sleep_s()):
             if key.data is self._control:
                 self._control.handle_ready(key)

@@ -10,7 +10,7 @@ from mpcore.store.packet cimport packet_t, transmit_queue_t, transmit_t
 cdef struct queue_counters_t:
     uint64_t received          # packets handed out
     uint64_t received_bytes
-    uint64_t receive_calls     # system calls that brought at least one message
+    uint64_t receive_calls     # system calls, those that found nothing included
     uint64_t verdicts          # packets settled
     uint64_t verdict_messages
     uint64_t send_calls

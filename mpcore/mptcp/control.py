@@ -121,6 +121,8 @@ class ConnectionControl:
             accepts=self._established and self._active,
             room=self._room,
             local_id=self.book.local_id,
+            local_port=self._connection.local_port,
+            remote_port=self._connection.remote_port,
             backup_addresses=frozenset(each.address for each in self.book.local_addresses if each.backup),
             ecn=self._connection.ecn_wanted,
         )

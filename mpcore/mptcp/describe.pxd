@@ -1,9 +1,13 @@
 """What is known of a connection, for the status document and for tests."""
 
-from mpcore.mptcp.types cimport conn_t
+from mpcore.mptcp.types cimport conn_t, plane_t
 
 
 # A dict of plain values; sizes are octets, times nanoseconds.
 cdef dict describe_connection(const conn_t *conn)
+# The counters in the order of mpcore.counters; `live` connections are established.
+cdef list describe_counters(const plane_t *plane, int live)
+# What is held now: chunks, events, packets not sent, carriers on hold.
+cdef dict describe_memory(const plane_t *plane)
 # Contradictions in the connection's state, each in a few words: for tests, where there must be none.
 cdef list describe_faults(const conn_t *conn)

@@ -75,6 +75,9 @@ class Decision:
     reason: str | None = None
 
 
+# A SYN with MP_CAPABLE that is none (RFC 8684 §3.1).
+_CAPABLE_FAULTS = (FallbackReason.BOTH_OPTIONS, FallbackReason.WRONG_VERSION, FallbackReason.WRONG_FLAGS)
+
 _PASS = Decision(Verdict(VerdictKind.PASS))
 _DROP = Decision(Verdict(VerdictKind.DROP))
 
@@ -106,7 +109,6 @@ class Negotiator:
 
     Attributes:
         blackholes: peers that get no MP_CAPABLE for a while (RFC 8684 §3.9.3)
-        evicted: handshakes that gave their place to newer ones
         own_mptcp_seen: a program of this host spoke MPTCP itself; the kernel has tokens unknown here
     """
 
@@ -127,7 +129,6 @@ class Negotiator:
         self._half_open: OrderedDict[FlowKey, _HalfOpen] = OrderedDict()  # oldest activity first
         self._tokens: set[int] = set()
         self.counts = counts if counts is not None else [0] * COUNTER_COUNT
-        self.evicted = 0
         self.own_mptcp_seen = False
         self.blackholes = BlackholeCache(config.blackhole_ns)
 
@@ -246,6 +247,8 @@ class Negotiator:
         option = segment.find(MpCapable)
         reason = self._unfit(key, segment, self._config.server) or syn_fault(segment, option)
         if option is None or reason is not None:
+            if reason in _CAPABLE_FAULTS or (option is not None and reason is FallbackReason.NOT_OFFERED):
+                self._count(Counter.CAPABLE_REFUSED)
             return _leave(reason or FallbackReason.NOT_OFFERED)
         self._count(Counter.MPCAPABLE_SYN_RX)
         return self._start(Role.SERVER, key, now_ns, lambda half: self._hear(half, segment, option))
@@ -345,7 +348,7 @@ class Negotiator:
             return _leave(FallbackReason.TOKEN_TABLE_FULL)
         while len(self._half_open) >= self._limits.max_half_open:
             self._forget(next(iter(self._half_open)))
-            self.evicted += 1
+            self._count(Counter.HALF_OPEN_EVICTED)
         half = _HalfOpen(role, drawn, now_ns + HALF_OPEN_TIMEOUT_NS)
         self._half_open[key] = half
         self._tokens.add(keys.token(drawn))

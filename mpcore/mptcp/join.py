@@ -49,6 +49,7 @@ class JoinContext:
         wscale: window shift of this host in this connection, -1 for none
         accepts: subflows may be added: it is established, has not fallen back, and is not closing
         room: subflows that limits still allow, those being joined not counted
+        local_port, remote_port: of the first subflow; None where nobody needs to know
         local_id: gives the address id of a local address, None for one that takes no part
         backup_addresses: local addresses whose subflows this host wants as backup
         ecn: this host wants ECN
@@ -63,6 +64,8 @@ class JoinContext:
     local_id: Callable[[bytes], int | None]
     backup_addresses: frozenset[bytes] = frozenset()
     ecn: bool = False
+    local_port: int | None = None
+    remote_port: int | None = None
 
 
 class Joins:
@@ -195,7 +198,7 @@ class Joins:
         self, join: Joining, action: OpenSubflow, segment: Segment, now_ns: int
     ) -> list[JoinEffect]:
         if not segment.flags & ACK or segment.ack != next_seq(join.isn):
-            return []
+            return self._refuse_numbers(segment)
         if segment.flags & RST:
             self._forget(join.key)
             cause = segment.find(MpTcpRst)
@@ -214,8 +217,12 @@ class Joins:
     def _check_syn_ack(self, join: Joining, segment: Segment) -> str | None:
         option = segment.find(MpJoinSynAck)
         if option is None:
+            self._count(Counter.JOIN_UNPROVEN)
             return "no MP_JOIN in the SYN/ACK"
         self._count(Counter.JOIN_SYNACK_RX)
+        context = self._lookup(join.token)
+        if context is not None and context.remote_port not in (None, segment.src_port):
+            self._count(Counter.JOIN_PORT_SYNACK_RX)
         if option.backup:
             self._count(Counter.JOIN_SYNACK_BACKUP_RX)
         join.remote = syn_parameters(segment)
@@ -223,7 +230,6 @@ class Joins:
         if not keys.hmac_equal(option.hmac, join.hmac_remote()[: keys.JOIN_SYNACK_HMAC_SIZE]):
             self._count(Counter.JOIN_SYNACK_HMAC_FAILURE)
             return "wrong HMAC in the SYN/ACK"
-        context = self._lookup(join.token)
         return None if context is not None and context.accepts else "the connection takes no more subflows"
 
     # Responder
@@ -249,6 +255,8 @@ class Joins:
             # RFC 8684 §3.2: an unknown token must be answered with RST.
             self._count(Counter.JOIN_NO_TOKEN_FOUND)
             return [self._reset(segment, ResetReason.PROTOCOL_ERROR)]
+        if context.local_port not in (None, segment.dst_port):
+            self._count(Counter.JOIN_PORT_SYN_RX)
         local_id = context.local_id(key[1])
         if local_id is None or not self._admits(context):
             self._count(Counter.JOIN_REJECTED)
@@ -266,20 +274,23 @@ class Joins:
         assert join.remote is not None
         kind = segment.flags & (SYN | ACK | RST)
         if segment.seq != next_seq(join.remote.isn):
+            self._count(Counter.JOIN_BAD_NUMBERS)
             return []
         if kind & RST:
             self._forget(join.key)
             return []
         if kind != ACK or segment.ack != next_seq(join.isn):
-            return []
+            return self._refuse_numbers(segment)
         self._forget(join.key)
         option = segment.find(MpJoinAck)
         if option is None or not keys.hmac_equal(option.hmac, join.hmac_remote()[: keys.JOIN_ACK_HMAC_SIZE]):
             # RFC 8684 §3.2: without the expected HMAC the subflow must be reset.
-            self._count(Counter.JOIN_ACK_HMAC_FAILURE)
+            self._count(Counter.JOIN_UNPROVEN if option is None else Counter.JOIN_ACK_HMAC_FAILURE)
             return [self._reset(segment, ResetReason.PROTOCOL_ERROR)]
         self._count(Counter.JOIN_ACK_RX)
         context = self._lookup(join.token)
+        if context is not None and context.local_port not in (None, segment.dst_port):
+            self._count(Counter.JOIN_PORT_ACK_RX)
         if context is None or not self._admits(context):
             # Others may have taken the last place since the SYN.
             self._count(Counter.JOIN_REJECTED)
@@ -349,6 +360,13 @@ class Joins:
         mates.discard(key)
         if not mates:
             del self._by_token[join.token]
+
+    def _refuse_numbers(self, segment: Segment) -> list[JoinEffect]:
+        """Answer a segment whose ACK is not ours: an old connection is behind it (RFC 9293 §3.10.7.3)."""
+        self._count(Counter.JOIN_BAD_NUMBERS)
+        if segment.flags & RST or not segment.flags & ACK:
+            return []
+        return [Transmit(False, segment.dst, reset_for(segment, None))]
 
     def _reset(self, segment: Segment, reason: ResetReason) -> Transmit:
         self._count(Counter.RST_TX)

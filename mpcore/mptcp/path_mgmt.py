@@ -178,6 +178,8 @@ class AddressBook:
         sent = self._announcing.option if self._announcing is not None else None
         if sent is not None and _is_echo(option, sent):
             self._announcing = None
+        else:
+            self._count(Counter.ECHO_ADD_UNKNOWN)
         return self._next(now_ns)
 
     def poll_timeout(self) -> int | None:
@@ -212,8 +214,10 @@ class AddressBook:
         self._count(Counter.ADD_ADDR)
         if option.port is not None:
             self._count(Counter.PORT_ADD)
-        if not (self._is_authentic(option) and self._has_place(option)):
+        fault = self._fault_of(option)
+        if fault is not None:
             self._count(Counter.ADD_ADDR_DROP)
+            self._count(fault)
             return None
         address = RemoteAddress(option.address, option.address_id, option.port or default_port)
         known = self._find_remote(option.address_id)
@@ -261,14 +265,17 @@ class AddressBook:
         )
         return option.hmac is not None and keys.hmac_equal(option.hmac, expected)
 
-    def _has_place(self, option: AddAddr) -> bool:
+    def _fault_of(self, option: AddAddr) -> Counter | None:
+        """Return the counter of the reason why an ADD_ADDR is to be ignored, None where there is none."""
+        if not self._is_authentic(option):
+            return Counter.ADD_ADDR_HMAC_FAILURE
         if not _can_be_peer(option.address, self._to_loopback):
-            return False
+            return Counter.ADD_ADDR_UNUSABLE
         known = self._find_remote(option.address_id)
         if known is not None:
             # RFC 8684 §3.4.1: an id keeps its address until it is removed.
-            return known.address == option.address
-        return len(self.remote_addresses) < REMOTE_ADDRESSES_MAX
+            return None if known.address == option.address else Counter.ADD_ADDR_CONFLICT
+        return None if len(self.remote_addresses) < REMOTE_ADDRESSES_MAX else Counter.ADD_ADDR_FULL
 
     def _send(self, announcing: _Announcing, now_ns: int) -> bytes:
         announcing.due_ns = now_ns + (self._timeout_ns << announcing.tries)

@@ -124,8 +124,11 @@ def is_loopback(address: bytes) -> bool:
     return address[0] == 127 if len(address) == 4 else address == bytes(15) + b"\x01"
 
 
-def reset_for(segment: Segment, reason: int) -> bytes:
-    """Return the RST with MP_TCPRST that refuses a segment (RFC 9293 §3.10.7.1, RFC 8684 §3.6)."""
+def reset_for(segment: Segment, reason: int | None) -> bytes:
+    """Return the RST that refuses a segment (RFC 9293 §3.10.7.1), with an MP_TCPRST where there is a reason.
+
+    Reasons are those of RFC 8684 §3.6.
+    """
     if segment.flags & ACK:
         seq, ack, flags = segment.ack, 0, RST
     else:
@@ -142,7 +145,7 @@ def reset_for(segment: Segment, reason: int) -> bytes:
             ack=ack,
             flags=flags,
             window=0,
-            options=(MpTcpRst(reason),),
+            options=() if reason is None else (MpTcpRst(reason),),
         )
     )
 

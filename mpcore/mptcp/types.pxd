@@ -315,6 +315,7 @@ cdef struct conn_t:            # owner: Engine
     ring_t rx_ring
     reorder_t *reorder
     uint64_t rx_nxt            # contiguous data
+    uint64_t rx_top            # end of the furthest data that came out of order
     uint64_t rx_injected       # given to the host
     uint64_t rx_acked          # acknowledged by the host: DATA_ACK
     uint64_t rx_edge           # right edge the host allows

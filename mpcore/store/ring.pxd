@@ -18,6 +18,8 @@ cdef struct chunk_pool_t:      # owner: Engine; outlives the rings that use it, 
     uint32_t limit             # most chunks ever allocated
     uint32_t in_use
     uint64_t refused           # requests that found the limit reached
+    uint64_t copies            # writes into rings, and what else its users copy into chunks
+    uint64_t copied_bytes
 
 
 cdef struct ring_t:            # owner: a connection; zero is an empty ring without pool

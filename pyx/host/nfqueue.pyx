@@ -289,12 +289,12 @@ cdef class NetlinkQueue(PacketQueue):
         """Read datagrams into the slots; returns how many, 0 for none now, or a negative errno."""
         cdef int most = min(capacity, self.slots)
         cdef int count = recvmmsg(self.descriptor, self.messages, most, MSG_DONTWAIT, NULL)
+        self.counters.receive_calls += 1
         if count < 0:
             if c_errno == ENOBUFS:
                 self.counters.overruns += 1
                 return 0
             return 0 if c_errno in (EAGAIN, EINTR) else -c_errno
-        self.counters.receive_calls += 1
         self.received = count
         self.slot = -1
         self.next_slot()

@@ -13,9 +13,12 @@ from mpcore.mptcp.types cimport (
     SEG_SACKED,
     SUBFLOW_MAX,
     conn_t,
+    plane_t,
     segment_t,
     subflow_t,
 )
+from mpcore.store.counters cimport COUNTER_COPIED_BYTES, COUNTER_COPIES, COUNTER_COUNT, COUNTER_CURR_ESTAB
+from mpcore.store.packet cimport PORT_MAX
 from mpcore.store.reorder cimport reorder_stats, reorder_stats_t
 
 
@@ -65,6 +68,24 @@ cdef dict describe_subflow(const subflow_t *subflow):
         "inflight": subflow.inflight, "mss": subflow.mss,
         "bytes_sent": subflow.bytes_sent, "bytes_received": subflow.bytes_received,
     }
+
+
+cdef list describe_counters(const plane_t *plane, int live):
+    values = [plane.counters[i] for i in range(COUNTER_COUNT)]
+    values[COUNTER_CURR_ESTAB] = live
+    values[COUNTER_COPIES] = plane.pool.copies
+    values[COUNTER_COPIED_BYTES] = plane.pool.copied_bytes
+    return values
+
+
+cdef dict describe_memory(const plane_t *plane):
+    cdef int port
+    packets = 0
+    for port in range(PORT_MAX):
+        packets += plane.queues[port].tail - plane.queues[port].head
+    return {"chunks_in_use": plane.pool.in_use, "chunks_allocated": plane.pool.allocated,
+            "events": plane.event_tail - plane.event_head, "packets": packets,
+            "carriers": plane.carriers_held}
 
 
 # --- for tests

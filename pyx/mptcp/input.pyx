@@ -4,7 +4,7 @@ The order is TCP's (RFC 9293 §3.10.7.4 with RFC 5961): window, timestamps, RST,
 options obeyed (RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and last the data.
 """
 
-from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
 from mpcore.mptcp.ecn cimport ecn_received
@@ -46,6 +46,7 @@ from mpcore.mptcp.types cimport (
     NEVER,
     OOO_MAX,
     ROLE_CLIENT,
+    ROLE_SERVER,
     RST_MIDDLEBOX,
     RST_MPTCP,
     SF_CLOSED,
@@ -65,25 +66,36 @@ from mpcore.mptcp.types cimport (
 from mpcore.store.counters cimport (
     COUNTER_ACK_AHEAD,
     COUNTER_ACK_OLD,
+    COUNTER_CHALLENGE_ACK,
     COUNTER_DATA_ACK_AHEAD,
+    COUNTER_DATA_AFTER_FIN,
     COUNTER_DATA_CSUM_ERR,
+    COUNTER_DATA_FIN_REFUSED,
     COUNTER_DSS_CORRUPTION_FALLBACK,
     COUNTER_DSS_CORRUPTION_RESET,
     COUNTER_DSS_FALLBACK,
     COUNTER_DSS_NO_MATCH_TCP,
+    COUNTER_FAIL_IGNORED,
     COUNTER_FAIL_RX,
     COUNTER_FAIL_TX,
+    COUNTER_FASTCLOSE_BAD_KEY,
     COUNTER_FASTCLOSE_RX,
+    COUNTER_INFINITE_MAP_REFUSED,
     COUNTER_INFINITE_MAP_RX,
     COUNTER_INFINITE_MAP_TX,
     COUNTER_MALFORMED_OPTION,
+    COUNTER_MIDDLEBOX_RESET,
+    COUNTER_MISPLACED_OPTION,
     COUNTER_MPCAPABLE_DATA_FALLBACK,
+    COUNTER_NO_ACK_FLAG,
     COUNTER_OUT_OF_WINDOW,
     COUNTER_PAWS_DROPPED,
+    COUNTER_RANGES_FULL,
     COUNTER_RESET_IGNORED,
     COUNTER_RST_RX,
     COUNTER_SYN_IGNORED,
     COUNTER_UNMAPPED_DATA,
+    COUNTER_URGENT_RX,
 )
 from mpcore.wire.checksum cimport checksum_dss
 from mpcore.wire.mptcp cimport (
@@ -93,6 +105,7 @@ from mpcore.wire.mptcp cimport (
     DSS_MAP,
     DSS_SEQ64,
     MP_ADD_ADDR,
+    MP_CAPABLE,
     MP_DSS,
     MP_FAIL,
     MP_FASTCLOSE,
@@ -104,7 +117,7 @@ from mpcore.wire.mptcp cimport (
     mptcp_parse,
     mptcp_t,
 )
-from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_RST, TCP_SYN, tcp_t
+from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_RST, TCP_SYN, TCP_URG, tcp_t
 
 
 cdef enum:
@@ -113,6 +126,10 @@ cdef enum:
     MS = 1000000
     UNMAPPED_MAX = 16          # unmapped segments before the subflow is given up (RFC 8684 §3.3.1)
     WINDOW_LEAST = 65535       # what a peer may have out although no larger window was seen
+
+
+cdef enum:
+    OF_RESET = 1 << MP_TCPRST | 1 << MP_FASTCLOSE | 1 << MP_FAIL     # what a RST may carry, subtypes as bits
 
 
 cdef int64_t TIMESTAMP_LIFE_NS = 24 * 86400 * <int64_t>SECOND_NS    # RFC 7323 §5.5
@@ -128,6 +145,7 @@ cdef void challenge(plane_t *plane, subflow_t *subflow) noexcept nogil:
     if subflow.challenge_count < CHALLENGES:
         subflow.challenge_count += 1
         subflow.ack_now = 1
+        count(plane, COUNTER_CHALLENGE_ACK)
 
 
 cdef uint64_t window_edge(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
@@ -136,8 +154,27 @@ cdef uint64_t window_edge(const conn_t *conn, const subflow_t *subflow) noexcept
     return max(subflow.rcv_max, subflow.rcv_nxt + shared)
 
 
+cdef void misplaced(plane_t *plane, mptcp_t *options, uint16_t subtypes) noexcept nogil:
+    """Ignore options of these subtypes, and count them (RFC 8684 §3)."""
+    cdef int subtype
+    for subtype in range(MP_TCPRST + 1):
+        if options.seen & subtypes & 1 << subtype:
+            count(plane, COUNTER_MISPLACED_OPTION)
+    options.seen &= <uint16_t>~subtypes
+
+
+cdef int bad_fastclose(plane_t *plane, const conn_t *conn, const mptcp_t *options) noexcept nogil:
+    """True when there is no MP_FASTCLOSE with our key; one with another is ignored (RFC 8684 §3.5)."""
+    if not options.seen >> MP_FASTCLOSE & 1:
+        return 1
+    if options.fastclose_key == conn.key_local:
+        return 0
+    count(plane, COUNTER_FASTCLOSE_BAD_KEY)
+    return 1
+
+
 cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq,
-                      const mptcp_t *options) noexcept nogil:
+                      mptcp_t *options) noexcept nogil:
     """RFC 5961 §3.2: only the exact next number resets; MP_FASTCLOSE ends the connection (RFC 8684 §3.5)."""
     if seq != subflow.rcv_nxt:
         if seq > subflow.rcv_nxt and seq <= window_edge(conn, subflow):
@@ -148,17 +185,18 @@ cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t
             challenge(plane, subflow)
         count(plane, COUNTER_RESET_IGNORED)
         return
+    misplaced(plane, options, <uint16_t>~OF_RESET)
     if options.seen >> MP_TCPRST & 1:
         count(plane, COUNTER_RST_RX)
     if options.seen >> MP_FAIL & 1:
         # the data it names was not acknowledged: closing hands it to other subflows (RFC 8684 §3.7)
         count(plane, COUNTER_FAIL_RX)
-    if options.seen >> MP_FASTCLOSE & 1 and options.fastclose_key == conn.key_local:
-        count(plane, COUNTER_FASTCLOSE_RX)
-        subflow_close(plane, conn, subflow, CLOSE_FASTCLOSE)
-        conn.aborted = 1
+    if bad_fastclose(plane, conn, options):
+        subflow_close(plane, conn, subflow, CLOSE_RESET)
         return
-    subflow_close(plane, conn, subflow, CLOSE_RESET)
+    count(plane, COUNTER_FASTCLOSE_RX)
+    subflow_close(plane, conn, subflow, CLOSE_FASTCLOSE)
+    conn.aborted = 1
 
 
 cdef void input_syn(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
@@ -253,16 +291,38 @@ cdef int fall_back(plane_t *plane, conn_t *conn, subflow_t *subflow, uint32_t re
     return INPUT_FALL_BACK
 
 
+cdef int give_up(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """The path does not let MPTCP's options through: end the subflow (RFC 8684 §3.7)."""
+    count(plane, COUNTER_MIDDLEBOX_RESET)
+    subflow_reset(plane, conn, subflow, RST_MIDDLEBOX, CLOSE_MIDDLEBOX)
+    return INPUT_CONSUMED
+
+
 cdef int input_without_options(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     """The first segment after the handshake has no MPTCP option: something on the path removes them."""
     if may_fall_back(conn, subflow):
         count(plane, COUNTER_MPCAPABLE_DATA_FALLBACK)
         return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
-    subflow_reset(plane, conn, subflow, RST_MIDDLEBOX, CLOSE_MIDDLEBOX)
-    return INPUT_CONSUMED
+    return give_up(plane, conn, subflow)
 
 
 # --- MPTCP options
+
+cdef uint16_t out_of_place(const conn_t *conn, const subflow_t *subflow,
+                           const mptcp_t *options) noexcept nogil:
+    """Subtypes that mean nothing on this segment of an established subflow.
+
+    MP_TCPRST belongs on a RST (RFC 8684 §3.6), MP_CAPABLE to the first subflow from its initiator, with the
+    keys of both (§3.1), MP_JOIN to another's third ACK (§3.2).
+    """
+    cdef uint16_t subtypes = 1 << MP_TCPRST
+    if (subflow.index or conn.role != ROLE_SERVER or options.capable_size < 20
+            or options.key_sender != conn.key_remote or options.key_receiver != conn.key_local):
+        subtypes |= 1 << MP_CAPABLE
+    if subflow.index == 0 or options.join_size != 24:
+        subtypes |= 1 << MP_JOIN
+    return subtypes
+
 
 cdef void establish(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
     """Proof that the peer has our key, or that it has our MP_JOIN (RFC 8684 §3.1, §3.2)."""
@@ -306,7 +366,11 @@ cdef void input_data_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const
 cdef void input_data_fin(plane_t *plane, conn_t *conn, const mptcp_t *options) noexcept nogil:
     """Note where the peer's stream ends (RFC 8684 §3.3.3); with checksums, once its mapping is verified."""
     cdef uint64_t data_seq = options.data_seq
-    if options.data_len == 0 or (conn.checksum and options.data_len > 1):
+    if not options.dss_flags & DSS_MAP or options.data_len == 0:
+        # without a mapping it has no number, and one without end has none either
+        count(plane, COUNTER_DATA_FIN_REFUSED)
+        return
+    if conn.checksum and options.data_len > 1:
         return
     if not options.dss_flags & DSS_SEQ64:
         data_seq = expand_data_seq(conn.idsn_remote + 1 + conn.rx_nxt, <uint32_t>data_seq)
@@ -342,6 +406,7 @@ cdef int input_fail(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
     cdef uint8_t option[16]
     count(plane, COUNTER_FAIL_RX)
     if not may_fall_back(conn, subflow):
+        count(plane, COUNTER_FAIL_IGNORED)
         return INPUT_CONSUMED
     emit_option(plane, conn, subflow, option, mptcp_emit_fail(option, conn.idsn_remote + 1 + conn.rx_nxt))
     count(plane, COUNTER_FAIL_TX)
@@ -356,15 +421,15 @@ cdef int input_options(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     if options.seen >> MP_DSS & 1:
         if options.dss_flags & DSS_ACK:
             input_data_ack(plane, conn, subflow, tcp, options)
-        if options.dss_flags & DSS_MAP and options.dss_flags & DSS_FIN:
+        if options.dss_flags & DSS_FIN:
             input_data_fin(plane, conn, options)
-    if options.seen >> MP_FASTCLOSE & 1 and options.fastclose_key == conn.key_local:
+    if not bad_fastclose(plane, conn, options):
         count(plane, COUNTER_FASTCLOSE_RX)
         conn.aborted = 1
         return INPUT_CONSUMED
     if options.seen >> MP_PRIO & 1:
         report_option(plane, conn, subflow, tcp, option_index(tcp, MP_PRIO))
-    if options.seen >> MP_JOIN & 1 and options.join_size == 24:
+    if options.seen >> MP_JOIN & 1:
         # a repeated third ACK: the fourth was lost (RFC 8684 §3.2)
         subflow.ack_now = 1
     report_option(plane, conn, subflow, tcp, options.add_addr_index)
@@ -462,6 +527,7 @@ cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_
         if start >= end:
             return MAP_OK
         if not has_place(subflow, start, stop):
+            count(plane, COUNTER_RANGES_FULL)
             return MAP_REFUSED
         status = mapping_deliver(plane, conn, subflow, mapping, start, data + (start - seq),
                                  <uint32_t>(stop - start))
@@ -487,10 +553,19 @@ cdef int corrupt(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping
     return INPUT_CONSUMED
 
 
-cdef int unmapped(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """Data without a mapping is not acknowledged, so that the peer repeats it with one; not for ever."""
+cdef int carries_mapping(const mptcp_t *options) noexcept nogil:
+    return options.seen >> MP_DSS & 1 and options.dss_flags & DSS_MAP
+
+
+cdef int unmapped(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options) noexcept nogil:
+    """Data without a mapping is not acknowledged, so that the peer repeats it with one; not for ever.
+
+    A mapping of other bytes shows that options come through: no reason to fall back.
+    """
     count(plane, COUNTER_UNMAPPED_DATA)
-    if may_fall_back(conn, subflow) and conn.rx_nxt == 0:
+    if carries_mapping(options):
+        count(plane, COUNTER_DSS_NO_MATCH_TCP)
+    elif may_fall_back(conn, subflow) and conn.rx_nxt == 0:
         return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
     subflow.unmapped += 1
     if subflow.unmapped < UNMAPPED_MAX:
@@ -498,25 +573,23 @@ cdef int unmapped(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nog
     if may_fall_back(conn, subflow):
         count(plane, COUNTER_DSS_FALLBACK)
         return fall_back(plane, conn, subflow, FALLBACK_NO_DSS)
-    subflow_reset(plane, conn, subflow, RST_MIDDLEBOX, CLOSE_MIDDLEBOX)
-    return INPUT_CONSUMED
+    return give_up(plane, conn, subflow)
 
 
 cdef int map_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, int status,
-                     const mapping_t *mapping) noexcept nogil:
+                     const mapping_t *mapping, const mptcp_t *options) noexcept nogil:
     """What RFC 8684 §3.7 asks for when data cannot be placed or is corrupt."""
     if status == MAP_REFUSED:
         return INPUT_CONSUMED
     if status == MAP_CORRUPT:
         return corrupt(plane, conn, subflow, mapping)
     if status == MAP_NONE:
-        return unmapped(plane, conn, subflow)
+        return unmapped(plane, conn, subflow, options)
     if status == MAP_INFINITE:
         count(plane, COUNTER_INFINITE_MAP_RX)
         if may_fall_back(conn, subflow):
             return fall_back(plane, conn, subflow, FALLBACK_INFINITE)
-    else:
-        count(plane, COUNTER_DSS_NO_MATCH_TCP)
+        count(plane, COUNTER_INFINITE_MAP_REFUSED)
     subflow_reset(plane, conn, subflow, RST_MPTCP, CLOSE_MIDDLEBOX)
     return INPUT_CONSUMED
 
@@ -531,6 +604,7 @@ cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     subflow.ack_now = 1
     if subflow.fin_seen and seq + size > subflow.fin_seq:
         # nothing comes after a FIN (RFC 9293 §3.10.7.4)
+        count(plane, COUNTER_DATA_AFTER_FIN)
         size = <uint32_t>(subflow.fin_seq - seq) if seq < subflow.fin_seq else 0
     if seq < subflow.rcv_nxt:
         if seq + size <= subflow.rcv_nxt:
@@ -543,11 +617,11 @@ cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     while size:
         status = mapping_find(plane, conn, subflow, options, seq, size, &mapping)
         if status != MAP_OK:
-            return map_failure(plane, conn, subflow, status, &mapping)
+            return map_failure(plane, conn, subflow, status, &mapping, options)
         part = <uint32_t>min(<uint64_t>size, mapping.seq + mapping.size - seq)
         status = accept(plane, conn, subflow, &mapping, seq, data, part)
         if status != MAP_OK:
-            return map_failure(plane, conn, subflow, status, &mapping)
+            return map_failure(plane, conn, subflow, status, &mapping, options)
         seq += part
         data += part
         size -= part
@@ -590,7 +664,7 @@ cdef void input_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
 
 
 cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t seq,
-                           uint64_t ack, const mptcp_t *options) noexcept nogil:
+                           uint64_t ack, mptcp_t *options) noexcept nogil:
     """What is left once TCP has accepted the segment."""
     cdef uint64_t data_acked = conn.tx_una
     cdef int result
@@ -598,11 +672,16 @@ cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, con
         if options.seen == 0:
             return input_without_options(plane, conn, subflow)
         subflow.dss_seen = 1
+    if options.seen & ~(1 << MP_DSS):
+        misplaced(plane, options, out_of_place(conn, subflow, options))
     result = input_options(plane, conn, subflow, tcp, options)
     if result != INPUT_CONSUMED or conn.aborted:
         return result
     if ack >= subflow.snd_una:
         input_ack(plane, conn, subflow, tcp, ack, conn.tx_una > data_acked or options.seen & ~(1 << MP_DSS))
+    if tcp.flags & TCP_URG and tcp.payload_size:
+        # RFC 8684 §3.3.1: urgent data has its place in the stream like any other
+        count(plane, COUNTER_URGENT_RX)
     if tcp.payload_size and subflow.state != SF_CLOSED:
         result = input_payload(plane, conn, subflow, tcp, seq, options)
         if result != INPUT_CONSUMED:
@@ -634,8 +713,13 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     if tcp.flags & TCP_SYN:
         input_syn(plane, conn, subflow, tcp)
         return INPUT_CONSUMED
-    if (not acceptable(plane, conn, subflow, tcp, seq) or not tcp.flags & TCP_ACK
-            or not valid_ack(plane, subflow, ack)):
+    if not acceptable(plane, conn, subflow, tcp, seq):
+        return INPUT_CONSUMED
+    if not tcp.flags & TCP_ACK:
+        # RFC 9293 §3.10.7.4, fifth check
+        count(plane, COUNTER_NO_ACK_FLAG)
+        return INPUT_CONSUMED
+    if not valid_ack(plane, subflow, ack):
         return INPUT_CONSUMED
     if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and seq <= subflow.rcv_nxt and (
             <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):

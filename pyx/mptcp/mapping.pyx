@@ -9,7 +9,14 @@ from libc.string cimport memcpy
 
 from mpcore.mptcp.stream cimport stream_end, stream_store
 from mpcore.mptcp.types cimport MAP_MAX, conn_t, count, mapping_t, plane_t, subflow_t, unwrap
-from mpcore.store.counters cimport COUNTER_DATA_CSUM_ERR, COUNTER_DSS_NOT_MATCHING
+from mpcore.store.counters cimport (
+    COUNTER_DATA_CSUM_ERR,
+    COUNTER_DSS_CHECKSUM_DISAGREED,
+    COUNTER_DSS_NO_MATCH_TCP,
+    COUNTER_DSS_NOT_MATCHING,
+    COUNTER_MEMORY_REFUSED,
+    COUNTER_RANGES_FULL,
+)
 from mpcore.store.ring cimport chunk_give, chunk_take
 from mpcore.wire.checksum cimport checksum_dss, sum_bytes
 from mpcore.wire.mptcp cimport (
@@ -25,12 +32,20 @@ from mpcore.wire.mptcp cimport (
 
 # --- reading
 
-cdef int read_dss(const conn_t *conn, const mptcp_t *options, uint64_t seq, mapping_t *out) noexcept nogil:
+cdef int checksum_agreed(plane_t *plane, const conn_t *conn, int present) noexcept nogil:
+    """RFC 8684 §3.3.1: a checksum where none was agreed, or none where one was, breaks the mapping."""
+    if (present != 0) == (conn.checksum != 0):
+        return 1
+    count(plane, COUNTER_DSS_CHECKSUM_DISAGREED)
+    return 0
+
+
+cdef int read_dss(plane_t *plane, const conn_t *conn, const mptcp_t *options, uint64_t seq,
+                  mapping_t *out) noexcept nogil:
     cdef uint64_t data_seq = options.data_seq
     if options.data_len == 0:
         return MAP_INFINITE
-    # RFC 8684 §3.3.1: a checksum where none was agreed, or none where one was, breaks the mapping
-    if (options.dss_has_checksum != 0) != (conn.checksum != 0):
+    if not checksum_agreed(plane, conn, options.dss_has_checksum):
         return MAP_INVALID
     if not options.dss_flags & DSS_SEQ64:
         data_seq = expand_data_seq(conn.idsn_remote + 1 + conn.rx_nxt, <uint32_t>data_seq)
@@ -42,16 +57,20 @@ cdef int read_dss(const conn_t *conn, const mptcp_t *options, uint64_t seq, mapp
     return MAP_OK
 
 
-cdef int read_capable(const conn_t *conn, const mptcp_t *options, mapping_t *out) noexcept nogil:
+cdef int read_capable(plane_t *plane, const conn_t *conn, const mptcp_t *options,
+                      mapping_t *out) noexcept nogil:
     """MP_CAPABLE with data maps the first bytes (RFC 8684 §3.1)."""
-    if (options.capable_size == 24) != (conn.checksum != 0):
+    if not checksum_agreed(plane, conn, options.capable_size == 24):
         return MAP_INVALID
     out.seq = 1
     out.data = 0
     out.data_len = options.capable_data_len
     out.size = options.capable_data_len
     out.checksum = options.capable_checksum
-    return MAP_OK if out.size else MAP_INVALID
+    if out.size == 0:
+        count(plane, COUNTER_DSS_NO_MATCH_TCP)
+        return MAP_INVALID
+    return MAP_OK
 
 
 cdef inline int covers(const mapping_t *mapping, uint64_t seq) noexcept nogil:
@@ -95,6 +114,20 @@ cdef int agrees(const mapping_t *known, const mapping_t *fresh) noexcept nogil:
     return known.data - known.seq == fresh.data - fresh.seq
 
 
+cdef int contradicts(const subflow_t *subflow, const mapping_t *fresh) noexcept nogil:
+    """True when a remembered mapping shares bytes with `fresh` and places them elsewhere."""
+    cdef const mapping_t *known
+    cdef int i
+    if subflow.map_next == 0:
+        return 0
+    for i in range(MAP_MAX):
+        known = &subflow.maps[i]
+        if (known.size and known.seq < fresh.seq + fresh.size and fresh.seq < known.seq + known.size
+                and not agrees(known, fresh)):
+            return 1
+    return 0
+
+
 cdef int mapping_find(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptcp_t *options, uint64_t seq,
                       uint32_t size, mapping_t *out) noexcept nogil:
     cdef mapping_t *known = remembered(subflow, seq)
@@ -103,9 +136,9 @@ cdef int mapping_find(plane_t *plane, conn_t *conn, subflow_t *subflow, const mp
     out.buffer = NULL
     out.got = 0
     if options.seen >> MP_DSS & 1 and options.dss_flags & DSS_MAP:
-        status = read_dss(conn, options, seq, out)
+        status = read_dss(plane, conn, options, seq, out)
     elif options.seen >> MP_CAPABLE & 1 and options.capable_version == 1 and options.capable_size >= 22:
-        status = read_capable(conn, options, out)
+        status = read_capable(plane, conn, options, out)
     else:
         status = MAP_NONE
     if status == MAP_NONE or (status == MAP_OK and not covers(out, seq)):
@@ -115,12 +148,12 @@ cdef int mapping_find(plane_t *plane, conn_t *conn, subflow_t *subflow, const mp
         return MAP_OK
     if status != MAP_OK:
         return status
+    if contradicts(subflow, out):
+        count(plane, COUNTER_DSS_NOT_MATCHING)
+        return MAP_INVALID
     if known == NULL:
         if out.seq != seq or out.size != size:
             remember(plane, subflow, out)
-    elif not agrees(known, out):
-        count(plane, COUNTER_DSS_NOT_MATCHING)
-        return MAP_INVALID
     else:
         # the first declaration stands: bytes are collected and verified by its extent
         out[0] = known[0]
@@ -155,13 +188,17 @@ cdef int collect(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping
     if slot == NULL:
         slot = remember(plane, subflow, mapping)
     if slot == NULL:
+        count(plane, COUNTER_RANGES_FULL)
         return MAP_REFUSED
     if slot.buffer == NULL:
         slot.buffer = chunk_take(&plane.pool)
         if slot.buffer == NULL:
+            count(plane, COUNTER_MEMORY_REFUSED)
             return MAP_REFUSED
     # data_len is a 16-bit number, so a mapping always fits in a chunk, and the piece lies inside the mapping
     memcpy(slot.buffer + (seq - slot.seq), data, size)
+    plane.pool.copies += 1
+    plane.pool.copied_bytes += size
     if slot.got + size < slot.size:
         slot.got += size
         return MAP_OK

@@ -22,7 +22,9 @@ from mpcore.store.counters cimport (
     COUNTER_RST_TX,
     COUNTER_TRANSMIT_FULL,
     COUNTER_TRANSMIT_HOST,
+    COUNTER_TRANSMIT_HOST_BYTES,
     COUNTER_TRANSMIT_NETWORK,
+    COUNTER_TRANSMIT_NETWORK_BYTES,
 )
 from mpcore.store.packet cimport PORT_CARRIER, PORT_HOST4, PORT_HOST6, transmit_queue_t, transmit_t
 from mpcore.store.reorder cimport span_t
@@ -131,6 +133,8 @@ cdef void finish(plane_t *plane, int port, transmit_t *slot, const frame_t *fram
     store16(tcp + CHECKSUM_OFFSET, checksum_finish(total))
     slot.header_size = <uint16_t>(ip_size + tcp_size)
     plane.queues[port].tail += 1
+    plane.counters[COUNTER_TRANSMIT_HOST_BYTES if port <= PORT_HOST6 else COUNTER_TRANSMIT_NETWORK_BYTES] += (
+        slot.header_size + frame.payload_size)
 
 
 cdef void add_timestamp(frame_t *frame, uint32_t value, uint32_t echo, int aligned) noexcept nogil:

@@ -21,7 +21,7 @@ from mpcore.mptcp.types cimport (
     segment_t,
     subflow_t,
 )
-from mpcore.store.counters cimport COUNTER_SUBFLOW_UNDO
+from mpcore.store.counters cimport COUNTER_SACK_RENEGED, COUNTER_SUBFLOW_UNDO
 from mpcore.wire.tcp cimport TCP_HAS_TIMESTAMP, tcp_t
 
 
@@ -195,6 +195,7 @@ cdef void recovery_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
         subflow.ssthresh = congestion_ssthresh(subflow, subflow.snd_nxt - subflow.snd_una)
     ecn_note_reduction(subflow)
     if subflow.seg_count and segment_at(subflow, 0).flags & SEG_SACKED:
+        count(plane, COUNTER_SACK_RENEGED)
         forget_sacks(subflow)
     for i in range(subflow.seg_count):
         segment = segment_at(subflow, i)

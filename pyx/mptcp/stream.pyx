@@ -21,10 +21,13 @@ from mpcore.mptcp.types cimport (
     subflow_t,
 )
 from mpcore.store.counters cimport (
+    COUNTER_DATA_FIN_REFUSED,
     COUNTER_DUPLICATE_DATA,
     COUNTER_MEMORY_REFUSED,
     COUNTER_NO_DSS_IN_WINDOW,
+    COUNTER_OFO_MERGE,
     COUNTER_OFO_QUEUE,
+    COUNTER_OFO_QUEUE_TAIL,
     COUNTER_RCV_PRUNED,
 )
 from mpcore.store.reorder cimport (
@@ -72,11 +75,13 @@ cdef int stream_has_memory(const plane_t *plane, const ring_t *ring, uint64_t of
 cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const uint8_t *data, uint32_t size,
                             int subflow) noexcept nogil:
     cdef span_t gaps[REORDER_GAPS]
+    cdef uint64_t merged
     cdef int found, i
     if conn.reorder == NULL:
         conn.reorder = reorder_new(plane.reorder_algorithm, plane.reorder_nodes)
         if conn.reorder == NULL:
             return STORE_REFUSED
+    merged = conn.reorder.stats.merges
     found = reorder_insert(conn.reorder, offset, offset + size, subflow, gaps)
     if found == REORDER_FULL:
         return STORE_PRUNED
@@ -84,6 +89,10 @@ cdef int store_out_of_order(plane_t *plane, conn_t *conn, uint64_t offset, const
         count(plane, COUNTER_DUPLICATE_DATA)
     elif offset > conn.rx_nxt:
         count(plane, COUNTER_OFO_QUEUE)
+        plane.counters[COUNTER_OFO_MERGE] += conn.reorder.stats.merges - merged
+        if offset >= conn.rx_top:
+            count(plane, COUNTER_OFO_QUEUE_TAIL)
+    conn.rx_top = max(conn.rx_top, offset + size)
     for i in range(found):
         ring_write(&conn.rx_ring, gaps[i].start, data + (gaps[i].start - offset),
                    <uint32_t>(gaps[i].end - gaps[i].start))
@@ -151,6 +160,11 @@ cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8
 cdef void stream_end(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil:
     if conn.rx_fin_seen:
         conn.data_ack_now = 1
+        if offset != conn.rx_fin:
+            count(plane, COUNTER_DATA_FIN_REFUSED)
+    elif conn.rx_nxt <= offset < conn.rx_top:
+        # data beyond it is here already
+        count(plane, COUNTER_DATA_FIN_REFUSED)
     elif offset - conn.rx_nxt <= conn.rx_ring.limit:
         conn.rx_fin_seen = 1
         conn.rx_fin = offset

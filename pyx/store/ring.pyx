@@ -149,6 +149,8 @@ cdef int ring_write(ring_t *ring, uint64_t offset, const uint8_t *data, uint32_t
         return 0
     if ring_reserve(ring, offset, size) < 0:
         return -1
+    ring.pool.copies += 1
+    ring.pool.copied_bytes += size
     while size:
         at = <uint32_t>(offset % RING_CHUNK_SIZE)
         room = RING_CHUNK_SIZE - at

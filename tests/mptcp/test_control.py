@@ -22,6 +22,7 @@ from mpcore.actions import (
     WithdrawAddress,
 )
 from mpcore.config import MptcpConfig
+from mpcore.counters import Counter
 from mpcore.errors import LocalProtocolError
 from mpcore.events import AddressAnnounced, AddressRemoved, PriorityChanged
 from mpcore.mptcp import keys
@@ -224,6 +225,7 @@ def test_peers_removal_closes_subflows() -> None:
     core.handle_option(0, announced(1, B1), 0)
     core.handle_subflow_ready(1, ready(JOIN_A0_B1))
     assert core.handle_option(0, RemoveAddr((9,)), 0) == []
+    assert core.counts[Counter.RM_ADDR_DROP] == 1
     assert core.handle_option(0, RemoveAddr((1,)), 0) == [CloseSubflow(1, 0), AddressRemoved(TOKEN, 1)]
     assert core.handle_subflow_closed(1, 0) == []
     assert core.view.remote_addresses == (RemoteAddress(B0, 0, 80),)

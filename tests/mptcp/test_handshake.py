@@ -179,6 +179,7 @@ def test_client_falls_back_on_a_syn_ack_that_does_not_accept(option: Any, reason
     options = (MaxSegmentSize(1400), option)
     assert left(run.network(incoming(SYN | ACK, SERVER_ISN, 0, options))) == reason
     assert len(run.negotiator) == 0
+    assert run.negotiator.counts[Counter.MPCAPABLE_FALLBACK_SYNACK] == 1
 
 
 def test_client_falls_back_on_mp_join_in_the_syn_ack() -> None:
@@ -475,7 +476,10 @@ def test_server_answers_a_higher_version_with_its_own() -> None:
 )
 def test_server_leaves_syns_that_are_not_mptcp(option: Any, reason: str) -> None:
     """RFC 8684 §3.1: B set, no algorithm, or the layout of another version are ignored."""
-    assert left(bench().network(peer_syn(option))) == reason
+    run = bench()
+    assert left(run.network(peer_syn(option))) == reason
+    refused = isinstance(option, MpCapable | MpV0Option)
+    assert run.negotiator.counts[Counter.CAPABLE_REFUSED] == refused
 
 
 def test_server_leaves_a_syn_with_both_options() -> None:
@@ -570,7 +574,7 @@ def test_half_open_connections_are_bounded_oldest_first() -> None:
     for port in range(1000, 1010):
         run.network(replace(peer_syn(), src_port=port))
     assert len(run.negotiator) == 3
-    assert run.negotiator.evicted == 7
+    assert run.negotiator.counts[Counter.HALF_OPEN_EVICTED] == 7
     newest = replace(host_syn_ack(), dst_port=1009)
     assert rewritten(run.host(newest)).find(MpCapable) is not None
     assert left(run.host(replace(host_syn_ack(), dst_port=1000))) == FallbackReason.BEGAN_BEFORE

@@ -145,6 +145,7 @@ def test_challenges_are_few() -> None:
         answers = sum(len(plane.peer(seq=1, flags=SYN, options=()).network) for _ in range(50))
         assert answers == 10
         plane.advance(SECOND)
+    assert plane.counter(Counter.CHALLENGE_ACK) == 30
 
 
 # Timestamps (RFC 7323).
@@ -206,9 +207,11 @@ def test_an_ack_older_than_the_largest_window_is_answered_and_dropped() -> None:
 
 
 def test_a_segment_without_ack_is_dropped() -> None:
+    """RFC 9293 §3.10.7.4, fifth check."""
     plane = Plane()
     output = plane.peer(DATA[:10], flags=0)
     assert (output.host, output.network) == ([], [])
+    assert plane.counter(Counter.NO_ACK_FLAG) == 1
 
 
 # DATA_ACK.
@@ -296,6 +299,7 @@ def test_fastclose_with_a_wrong_key_ends_nothing_more(bits: int) -> None:
     plane.peer(flags=bits, options=(MpFastclose(KEY_REMOTE),))
     assert not plane.gone
     assert plane.counter(Counter.FASTCLOSE_RX) == 0
+    assert plane.counter(Counter.FASTCLOSE_BAD_KEY) == 1
 
 
 def test_the_hosts_reset_becomes_a_fastclose() -> None:
@@ -328,6 +332,7 @@ def test_nothing_is_taken_after_a_fin() -> None:
     output = plane.peer(DATA[100:200], seq=102, data=100)
     assert output.data() == b""
     assert plane.state["bytes_received"] == 100
+    assert plane.counter(Counter.DATA_AFTER_FIN) == 1
 
 
 def test_a_fin_ahead_of_its_data_waits() -> None:
@@ -365,6 +370,7 @@ def test_a_join_without_options_is_reset() -> None:
     plane.step()
     output = plane.peer(path=1, options=())
     output.to_network(flags("R."), field(MpTcpRst, reason=6))
+    assert plane.counter(Counter.MIDDLEBOX_RESET) == 1
 
 
 def test_what_was_received_is_given_to_the_host_before_falling_back() -> None:
@@ -401,6 +407,7 @@ def test_mp_fail_changes_nothing_where_data_is_spread() -> None:
     output = plane.peer(options=(MpFail(IDSN_LOCAL + 1),))
     assert output.verdict is VerdictKind.DROP
     assert not plane.gone
+    assert plane.counter(Counter.FAIL_IGNORED) == 1
 
 
 def test_an_infinite_mapping_falls_back() -> None:
@@ -415,11 +422,13 @@ def test_an_infinite_mapping_falls_back() -> None:
 
 
 def test_an_infinite_mapping_beside_other_subflows_resets() -> None:
+    """RFC 8684 §3.7: it needs one subflow with all data in order."""
     plane = Plane()
     plane.join()
     plane.step()
     infinite = Dss(data_ack=IDSN_LOCAL + 1, data_seq=IDSN_REMOTE + 1, subflow_seq=1, data_len=0)
     assert plane.peer(DATA[:10], options=(infinite,)).any_to_network(flags("R."), has(MpTcpRst))
+    assert plane.counter(Counter.INFINITE_MAP_REFUSED) == 1
 
 
 def test_segments_of_a_reset_subflow_in_the_same_batch_are_dropped() -> None:

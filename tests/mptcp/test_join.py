@@ -280,10 +280,18 @@ def test_syn_ack_without_proof_is_reset(wrong: str) -> None:
     assert isinstance(failed, JoinFailed)
     assert failed.action == ACTION
     assert len(a.joins) == 0
+    counter = Counter.JOIN_UNPROVEN if wrong == "missing" else Counter.JOIN_SYNACK_HMAC_FAILURE
+    assert a.joins.counts[counter] == 1
 
 
-@pytest.mark.parametrize("option", [MpJoinAck(bytes(20)), Timestamps(1, 1)])
-def test_third_ack_without_proof_is_reset(option: Any) -> None:
+@pytest.mark.parametrize(
+    ("option", "counter"),
+    [
+        (MpJoinAck(bytes(20)), Counter.JOIN_ACK_HMAC_FAILURE),
+        (Timestamps(1, 1), Counter.JOIN_UNPROVEN),
+    ],
+)
+def test_third_ack_without_proof_is_reset(option: Any, counter: Counter) -> None:
     """RFC 8684 §3.2: Host B MUST close the subflow with a TCP RST."""
     a, b = initiator(), responder()
     (answer,) = b.take(start(a))
@@ -291,7 +299,7 @@ def test_third_ack_without_proof_is_reset(option: Any) -> None:
     assert isinstance(ready, SubflowReady)
     (reset,) = b.joins.handle_packet(NETWORK, third_ack(ready, option), 0)
     assert reset_reason(reset) == ResetReason.PROTOCOL_ERROR
-    assert b.joins.counts[Counter.JOIN_ACK_HMAC_FAILURE] == 1
+    assert b.joins.counts[counter] == 1
     assert len(b.joins) == 0
 
 
@@ -309,17 +317,27 @@ def test_limit_is_checked_again_at_the_third_ack() -> None:
 
 
 def test_packets_that_tcp_would_refuse_change_nothing() -> None:
-    """RFC 8684 §3: options count only on segments that pass TCP's own checks."""
+    """RFC 8684 §3: options count only on segments that pass TCP's own checks.
+
+    What acknowledges something else is refused, so that an old connection on these ports comes to its end
+    (RFC 9293 §3.10.7.3, §3.10.7.4).
+    """
     a, b = initiator(), responder()
     (answer,) = b.take(start(a))
     stray = replace(parsed(answer), ack=1)
-    assert a.joins.handle_packet(NETWORK, stray, 0) == []
+    (reset,) = a.joins.handle_packet(NETWORK, stray, 0)
+    assert (parsed(reset).seq, parsed(reset).flags) == (1, TcpFlag.RST)
+    assert a.joins.handle_packet(NETWORK, replace(stray, flags=int(TcpFlag.RST | TcpFlag.ACK)), 0) == []
+    assert a.joins.counts[Counter.JOIN_BAD_NUMBERS] == 2
     (ready,) = a.take(answer)
     assert isinstance(ready, SubflowReady)
     assert ready.hmac is not None
     good = third_ack(ready, MpJoinAck(ready.hmac))
-    for bad in (replace(good, seq=1), replace(good, ack=1), replace(good, flags=int(TcpFlag.RST), seq=1)):
+    for bad in (replace(good, seq=1), replace(good, flags=int(TcpFlag.RST), seq=1)):
         assert b.joins.handle_packet(NETWORK, bad, 0) == []
+    (reset,) = b.joins.handle_packet(NETWORK, replace(good, ack=1), 0)
+    assert (parsed(reset).seq, parsed(reset).flags) == (1, TcpFlag.RST)
+    assert b.joins.counts[Counter.JOIN_BAD_NUMBERS] == 3
     assert isinstance(b.joins.handle_packet(NETWORK, good, 0)[0], SubflowReady)
 
 

@@ -57,6 +57,7 @@ def test_data_without_a_mapping_is_not_acknowledged_and_in_the_end_ends_the_subf
             output.to_network(flags("."), ack(ISN_REMOTE + 101))
     assert output.any_to_network(flags("R."), field(MpTcpRst, reason=6))
     assert plane.counter(Counter.UNMAPPED_DATA) == 16
+    assert plane.counter(Counter.MIDDLEBOX_RESET) == 1
 
 
 def test_data_outside_the_window_of_the_connection_gets_no_data_ack() -> None:
@@ -147,6 +148,7 @@ def test_a_checksum_that_was_not_agreed_or_lacks_resets_the_subflow(checksum: bo
     output = plane.peer(DATA[:100], options=(other,))
     assert output.host == []
     assert output.any_to_network(flags("R."), field(MpTcpRst, reason=1))
+    assert plane.counter(Counter.DSS_CHECKSUM_DISAGREED) == 1
 
 
 def test_a_long_mapping_that_overlaps_a_short_one_stays_within_its_buffer() -> None:

@@ -117,11 +117,13 @@ def test_an_announcement_given_up_makes_room() -> None:
 
 
 def test_echo_of_something_else_ends_nothing() -> None:
+    """RFC 8684 §3.4.1: an echo is the same option again."""
     b = book_b()
     b.announce(B1, 1, 80, 0)
     b.handle_echo(AddAddr(1, B1, 81, echo=True), 0)
     b.handle_echo(AddAddr(2, B1, 80, echo=True), 0)
     assert b.poll_timeout() == TIMEOUT_NS
+    assert b.counts[Counter.ECHO_ADD_UNKNOWN] == 2
 
 
 def test_announcement_without_echo_is_repeated_and_given_up() -> None:
@@ -137,26 +139,29 @@ def test_announcement_without_echo_is_repeated_and_given_up() -> None:
 
 
 @pytest.mark.parametrize(
-    "option",
+    ("option", "counter"),
     [
-        replace(announced(1, B1), hmac=bytes(8)),
-        replace(announced(1, B1), hmac=None),
-        replace(announced(1, B1), port=81),
-        announced(0, B1),
-        announced(1, bytes([127, 0, 0, 1])),
-        announced(1, bytes([224, 0, 0, 1])),
-        announced(1, bytes(4)),
-        announced(1, bytes(16)),
-        announced(1, b"\xff" + bytes(15)),
-        AddAddr(1, B1, hmac=keys.add_addr_hmac(KEY_A, KEY_B, 1, B1, None)),
+        (replace(announced(1, B1), hmac=bytes(8)), Counter.ADD_ADDR_HMAC_FAILURE),
+        (replace(announced(1, B1), hmac=None), Counter.ADD_ADDR_HMAC_FAILURE),
+        (replace(announced(1, B1), port=81), Counter.ADD_ADDR_HMAC_FAILURE),
+        (announced(0, B1), Counter.ADD_ADDR_CONFLICT),
+        (announced(1, bytes([127, 0, 0, 1])), Counter.ADD_ADDR_UNUSABLE),
+        (announced(1, bytes([224, 0, 0, 1])), Counter.ADD_ADDR_UNUSABLE),
+        (announced(1, bytes(4)), Counter.ADD_ADDR_UNUSABLE),
+        (announced(1, bytes(16)), Counter.ADD_ADDR_UNUSABLE),
+        (announced(1, b"\xff" + bytes(15)), Counter.ADD_ADDR_UNUSABLE),
+        (
+            AddAddr(1, B1, hmac=keys.add_addr_hmac(KEY_A, KEY_B, 1, B1, None)),
+            Counter.ADD_ADDR_HMAC_FAILURE,
+        ),
     ],
 )
-def test_announcements_that_are_ignored(option: AddAddr) -> None:
+def test_announcements_that_are_ignored(option: AddAddr, counter: Counter) -> None:
     """RFC 8684 §3.4.1: HMAC that does not verify; an id that has another address; no host's address."""
     book = book_a()
     assert book.handle_announcement(option, 80, 0) is None
     assert len(book.remote_addresses) == 1
-    assert book.counts[Counter.ADD_ADDR_DROP] == 1
+    assert book.counts[Counter.ADD_ADDR_DROP] == book.counts[counter] == 1
 
 
 def test_repeat_is_echoed_and_later_asks_for_another_attempt() -> None:
@@ -195,6 +200,7 @@ def test_addresses_of_the_peer_are_bounded() -> None:
     for number in range(1, 100):
         book.handle_announcement(announced(number, bytes([10, 9, 9, number])), 80, 0)
     assert len(book.remote_addresses) == REMOTE_ADDRESSES_MAX
+    assert book.counts[Counter.ADD_ADDR_FULL] == 100 - REMOTE_ADDRESSES_MAX
 
 
 def test_unknown_ids_in_a_removal_are_ignored() -> None:

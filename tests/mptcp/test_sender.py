@@ -247,6 +247,7 @@ def test_a_receiver_may_drop_what_it_has_sacked() -> None:
     acked(plane, first + MSS)
     output = plane.advance(2 * SECOND)
     assert resent(output, first + MSS)
+    assert plane.counter(Counter.SACK_RENEGED) == 1
 
 
 def test_a_partly_acknowledged_segment_is_repeated_from_there() -> None:
