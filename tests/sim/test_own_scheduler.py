@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 from random import Random
 from typing import Any
@@ -116,14 +117,19 @@ def test_faults_are_counted_and_do_no_harm(answer: Callable[[tuple[SubflowState,
 
 def test_an_interrupt_is_not_swallowed() -> None:
     interrupts = iter([KeyboardInterrupt])
+    # a shell starts what runs in the background with interrupts ignored
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def interrupted(subflows: tuple[SubflowState, ...]) -> int:
         for interrupt in interrupts:
             raise interrupt
         return 0
 
-    with pytest.raises(KeyboardInterrupt):
-        transfer(Custom(interrupted))
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            transfer(Custom(interrupted))
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_it_can_be_taken_back() -> None:
