@@ -116,7 +116,8 @@ class OpenConnection:
     """A connection whose MP_CAPABLE handshake succeeded; what the engine needs for its first subflow.
 
     `window` is the peer's, unscaled, from its SYN. `wscale_*` are -1 when scaling is not in use. `ecn`: both
-    ends agreed on it; `ecn_wanted`: this host asked for it or would have agreed (RFC 3168 §6.1.1).
+    ends agreed on it; `ecn_wanted`: this host asked for it or would have agreed (RFC 3168 §6.1.1). `rtt_ns`:
+    what the handshake took, 0 where a repeat leaves it unknown (RFC 6298 §3).
     """
 
     role: Role
@@ -142,6 +143,7 @@ class OpenConnection:
     peer_no_join: bool
     ecn: bool = False
     ecn_wanted: bool = False
+    rtt_ns: int = 0
 
 
 @value(kw_only=True)
@@ -151,6 +153,7 @@ class SubflowReady:
     `hmac` is what the initiator's third ACK carries: the engine sends that ACK, repeats it until the peer's
     answer and sends no data before it. It is None at the responder, whose subflow is established; there the
     engine sends the fourth ACK (RFC 8684 §3.2). `backup` is this host's wish, `peer_backup` the peer's.
+    `rtt_ns`: what the handshake took, 0 where a repeat leaves it unknown (RFC 6298 §3).
     """
 
     token: int
@@ -176,6 +179,7 @@ class SubflowReady:
     window: int
     hmac: bytes | None
     ecn: bool = False
+    rtt_ns: int = 0
 
 
 @value

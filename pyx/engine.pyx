@@ -544,7 +544,7 @@ cdef class Engine:
         try:
             fill_subflow(subflow, effect, now_ns)
             subflow.port = self.port(effect.local)
-            if sender_init(subflow) < 0:
+            if sender_init(subflow, effect.rtt_ns) < 0:
                 raise MemoryError
         except BaseException:
             free(subflow)

@@ -93,6 +93,7 @@ class _HalfOpen:
     remote: SynParameters | None = None
     peer_flags: int = 0
     retransmissions: int = 0
+    sent_ns: int | None = None  # the SYN or SYN/ACK to be answered; None: it was repeated
     retreated: bool = False  # the last SYN had no MP_CAPABLE
 
 
@@ -200,6 +201,7 @@ class Negotiator:
             self._forget(key)
             return self._start_client(key, segment, now_ns)
         half.retransmissions += 1
+        half.sent_ns = None
         # RFC 8684 §3.7: a path that swallows the option must not swallow the connection.
         if half.retransmissions > self._config.syn_fallback_retries:
             if not half.retreated:
@@ -227,9 +229,9 @@ class Negotiator:
             self.blackholes.note(key[3], now_ns)
             return _leave(FallbackReason.SYN_UNANSWERED)
         self.blackholes.forget(key[3])
-        return self._accept_synack(key, half, segment)
+        return self._accept_synack(key, half, segment, now_ns)
 
-    def _accept_synack(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:
+    def _accept_synack(self, key: FlowKey, half: _HalfOpen, segment: Segment, now_ns: int) -> Decision:
         option = segment.find(MpCapable)
         reason = syn_ack_fault(segment, option)
         if option is None or option.key_sender is None or reason is not None:
@@ -238,7 +240,7 @@ class Negotiator:
         self._count(Counter.MPCAPABLE_SYNACK_RX)
         half.remote = syn_parameters(segment)
         half.peer_flags = option.flags
-        opened = self._open(key, half, option.key_sender)
+        opened = self._open(key, half, option.key_sender, now_ns)
         return Decision(Verdict(VerdictKind.REWRITE, towards_host(segment, MSS_RESERVE)), open=opened)
 
     # Server
@@ -268,6 +270,7 @@ class Negotiator:
             return self._simultaneous(key)
         if not segment.flags & SYN or segment.ack != next_seq(half.remote.isn):
             return _PASS
+        half.sent_ns = now_ns if half.local is None else None
         half.local = syn_parameters(segment)
         # RFC 8684 §3.1: the answer has the version that both speak, and our key.
         option = MpCapable(version=VERSION, flags=self._answer_flags(half), key_sender=half.key_local)
@@ -290,7 +293,7 @@ class Negotiator:
             return _PASS
         if not segment.flags & ACK or segment.ack != next_seq(half.local.isn):
             return _PASS
-        return self._handle_third(key, half, segment)
+        return self._handle_third(key, half, segment, now_ns)
 
     def _syn_again(self, key: FlowKey, half: _HalfOpen, segment: Segment, now_ns: int) -> Decision:
         assert half.remote is not None
@@ -302,7 +305,7 @@ class Negotiator:
         self._touch(key, half, now_ns)
         return self._hear(half, segment, option)
 
-    def _handle_third(self, key: FlowKey, half: _HalfOpen, segment: Segment) -> Decision:
+    def _handle_third(self, key: FlowKey, half: _HalfOpen, segment: Segment, now_ns: int) -> Decision:
         assert half.remote is not None
         option = segment.find(MpCapable)
         follows = segment.seq != next_seq(half.remote.isn) or not segment.payload
@@ -317,7 +320,7 @@ class Negotiator:
             return _leave(reason or FallbackReason.NOT_CONFIRMED)
         self._count(Counter.MPCAPABLE_ACK_RX)
         stamp = segment.find(Timestamps)
-        opened = self._open(key, half, option.key_sender, ts_remote=stamp.value if stamp else None)
+        opened = self._open(key, half, option.key_sender, now_ns, ts_remote=stamp.value if stamp else None)
         return Decision(Verdict(VerdictKind.DROP), open=opened, reprocess=True)
 
     # Both
@@ -349,7 +352,7 @@ class Negotiator:
         while len(self._half_open) >= self._limits.max_half_open:
             self._forget(next(iter(self._half_open)))
             self._count(Counter.HALF_OPEN_EVICTED)
-        half = _HalfOpen(role, drawn, now_ns + HALF_OPEN_TIMEOUT_NS)
+        half = _HalfOpen(role, drawn, now_ns + HALF_OPEN_TIMEOUT_NS, sent_ns=now_ns)
         self._half_open[key] = half
         self._tokens.add(keys.token(drawn))
         return proceed(half)
@@ -379,7 +382,7 @@ class Negotiator:
         return self._own_flags() | (half.peer_flags & _CHECKSUM)
 
     def _open(
-        self, key: FlowKey, half: _HalfOpen, key_remote: int, ts_remote: int | None = None
+        self, key: FlowKey, half: _HalfOpen, key_remote: int, now_ns: int, ts_remote: int | None = None
     ) -> OpenConnection:
         """Return the effect that hands the connection to the engine; it counts as established now."""
         version, address_local, port_local, address_remote, port_remote = key
@@ -411,6 +414,7 @@ class Negotiator:
             peer_no_join=bool(half.peer_flags & _NO_JOIN),
             ecn=local.ecn and remote.ecn,
             ecn_wanted=local.ecn,
+            rtt_ns=now_ns - half.sent_ns if half.sent_ns is not None else 0,
         )
 
 

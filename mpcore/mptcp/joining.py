@@ -143,6 +143,7 @@ class Joining:
             window=remote.window,
             hmac=hmac,
             ecn=self.ecn and remote.ecn,
+            rtt_ns=0 if self.retransmissions else now_ns - self.started_ns,
         )
 
     def _heard(self) -> SynParameters:

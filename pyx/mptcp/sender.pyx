@@ -63,7 +63,7 @@ cdef int64_t SUSPECT_GRACE_NS = 50 * <int64_t>MS
 cdef int64_t SUSPECT_RTTS = 4
 
 
-cdef int sender_init(subflow_t *subflow) noexcept nogil:
+cdef int sender_init(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
     subflow.segments = <segment_t *>calloc(FIRST_SEGMENTS, sizeof(segment_t))
     if subflow.segments == NULL:
         return -1
@@ -73,6 +73,8 @@ cdef int sender_init(subflow_t *subflow) noexcept nogil:
     subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
     subflow.pace_at_ns = NEVER
     congestion_init(subflow)
+    if rtt_ns:
+        sample_rtt(subflow, rtt_ns)
     return 0
 
 

@@ -362,6 +362,7 @@ def test_simultaneous_open_falls_back() -> None:
     run.host(client_syn())
     assert left(run.network(peer_syn())) == FallbackReason.SIMULTANEOUS_OPEN
     assert len(run.negotiator) == 0
+    assert run.negotiator.counts[Counter.SIMULT_CONNECT_FALLBACK] == 1
 
 
 def test_window_scaling_needs_both_sides() -> None:
