@@ -21,6 +21,7 @@ from mpcore.wire.values import (
     emit_segment,
     parse_segment,
 )
+from tests.helpers.icmp import icmp_error
 
 HOST, PEER = bytes([10, 0, 0, 1]), bytes([10, 0, 0, 2])
 SYN_IN = Segment(4, PEER, HOST, 4000, 80, 1, 0, TcpFlag.SYN.value, 65535, (MaxSegmentSize(1460),))
@@ -77,6 +78,24 @@ def test_a_corrupt_packet_is_not_made_right(endpoint: Endpoint, segment: Segment
     assert give(endpoint, segment, corrupt=True) is VerdictKind.PASS
     assert endpoint.counters()["MpcoreExtBadChecksum"] == 1
     assert endpoint.poll_transmit() == []
+
+
+def test_a_packet_of_no_known_connection_is_left(endpoint: Endpoint) -> None:
+    """RFC 9293 §3.10.7.1: the kernel knows it, or refuses it."""
+    for segment in (PLAIN_DATA, replace(PLAIN_DATA, src=PEER, dst=HOST)):
+        assert give(endpoint, segment) is VerdictKind.LEAVE
+    assert endpoint.counters()["MpcoreExtUnknownFlow"] == 2
+
+
+def test_an_icmp_error_that_cannot_be_true_is_ignored(endpoint: Endpoint) -> None:
+    """RFC 5927 §4.1: about a number that is not in flight; an attacker guesses, a router quotes."""
+    give(endpoint, SYN_OUT)
+    key = MpCapable(flags=0x01, key_sender=5)
+    give(endpoint, replace(SYN_IN, flags=SYN_ACK, src_port=80, dst_port=4000, ack=2, options=(key,)))
+    guessed = emit_segment(replace(PLAIN_DATA, seq=1 << 30, payload=bytes(1400)))
+    endpoint.handle_icmp(4, icmp_error(4, guessed, 600), 0)
+    assert endpoint.counters()["MpcoreExtIcmpRx"] == 1
+    assert endpoint.counters()["MpcoreExtIcmpIgnored"] == 1
 
 
 def test_a_connection_that_fell_back_in_its_handshake_is_shown_with_the_reason(endpoint: Endpoint) -> None:

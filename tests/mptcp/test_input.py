@@ -361,6 +361,7 @@ def test_a_first_packet_without_options_falls_back(role: Role) -> None:
     assert output.verdict is VerdictKind.LEAVE
     assert ("fell back", 0, 1) in output.events
     assert plane.gone
+    assert plane.counter(Counter.MPCAPABLE_DATA_FALLBACK) == 1
 
 
 def test_a_join_without_options_is_reset() -> None:
@@ -384,6 +385,7 @@ def test_what_was_received_is_given_to_the_host_before_falling_back() -> None:
     output.to_network(field(MpFail, data_seq=(IDSN_REMOTE + 1) % 2**64))
     output.to_host(seq(host_seq(0)), payload(DATA[:100]))
     assert plane.gone
+    assert plane.counter(Counter.DSS_CORRUPTION_FALLBACK) == 1
 
 
 def test_mp_fail_is_answered_and_followed_by_an_infinite_mapping() -> None:
