@@ -22,7 +22,7 @@ cdef enum:
     MAP_MAX = 16               # mappings a subflow remembers for segments that do not carry theirs
     SACK_CACHE = 4
     CARRIER_MAX = 64           # super-packets of one socket on hold; its TCP stops after a few by itself
-    INJECT_MAX = 32000         # payload of one packet to the host: it then fits 32 KiB of kernel memory
+    INJECT_MAX = 64000         # payload of one packet to the host: it then fits 64 KiB of kernel memory
     OPTION_BYTES = 40          # options in a data segment: timestamps and the longest DSS
     OPTION_ROOM = 28           # what DSS needs beyond the host's own options; taken off the MSS it is told
 

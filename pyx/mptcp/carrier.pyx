@@ -11,7 +11,7 @@ from mpcore.store.counters cimport COUNTER_HELD
 
 
 cdef enum:
-    CARRIED_MAX = 62000        # payload of a super-packet: with headers and netlink's limits below 64 KiB
+    CARRIED_MAX = 65431        # payload: with at most 100 bytes of headers a netlink attribute (65531) holds it
 
 
 cdef int carrier_hold(plane_t *plane, conn_t *conn, uint32_t id) noexcept nogil:
