@@ -10,6 +10,7 @@ from mpcore.host.rawsock cimport RawSender
 from mpcore.store.packet cimport (
     PACKET_CHECKSUM_NOT_READY,
     PORT_CARRIER,
+    VERDICT_DROP,
     VERDICT_PUNT,
     packet_t,
     transmit_queue_t,
@@ -27,12 +28,28 @@ cdef extern from "<time.h>" nogil:
 
 cdef enum:
     FLUSH_EVERY = 2            # batches without a pause after which owed ACKs go out all the same
+    FEW_PACKETS = 4            # in a batch: somebody may be waiting for each
 
 
 cdef int64_t clock_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
     return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
+
+
+cdef bint can_wait(const packet_t *packets, int count) noexcept nogil:
+    """True when the verdicts may follow what the packets bring about.
+
+    Few packets that are all dropped: the system call for them would only delay the answer. Of many, the
+    memory is given back first, for what is sent to use it again.
+    """
+    cdef int i
+    if count > FEW_PACKETS:
+        return False
+    for i in range(count):
+        if packets[i].verdict != VERDICT_DROP:
+            return False
+    return True
 
 
 def now_ns():
@@ -64,6 +81,7 @@ cdef class Pump:
         cdef int total = 0
         cdef int since_flush = 0
         cdef int count
+        cdef bint late
         cdef list keep = []
         while batches > 0:
             batches -= 1
@@ -72,9 +90,13 @@ cdef class Pump:
                 break
             total += count
             self.decide(count, keep)
-            self.queue.send_verdicts(self.packets, count)
+            late = can_wait(self.packets, count)
+            if not late:
+                self.queue.send_verdicts(self.packets, count)
             keep.clear()
             self.settle()
+            if late:
+                self.queue.send_verdicts(self.packets, count)
             since_flush += 1
             if since_flush >= FLUSH_EVERY:
                 since_flush = 0

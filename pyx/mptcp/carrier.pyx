@@ -11,7 +11,7 @@ from mpcore.store.counters cimport COUNTER_HELD
 
 
 cdef enum:
-    CARRIED_MAX = 65431        # payload: with at most 100 bytes of headers a netlink attribute (65531) holds it
+    CARRIED_MAX = 65431        # payload: with at most 100 bytes of headers a netlink attribute holds it
 
 
 cdef int carrier_hold(plane_t *plane, conn_t *conn, uint32_t id) noexcept nogil:
