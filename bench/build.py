@@ -14,14 +14,15 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = Path(__file__).parent / "native"
+LAB_SOURCES = ROOT / "mpcore" / "lab" / "bench"
 OUT = ROOT / "build" / "bench"
 NATIVE = ["-O3", "-march=native", "-shared", "-fPIC", "-Wall", "-Wextra"]
 
 
 @cache
-def library(name: str) -> ctypes.CDLL:
-    """Return `native/NAME.c` as a shared library; skips the benchmark where there is no gcc."""
-    source, target = SOURCES / f"{name}.c", OUT / f"lib{name}.so"
+def library(name: str, folder: Path = SOURCES) -> ctypes.CDLL:
+    """Return `NAME.c` of `folder` as a shared library; skips the benchmark where there is no gcc."""
+    source, target = folder / f"{name}.c", OUT / f"lib{name}.so"
     if _stale(target, source):
         _gcc([*NATIVE, "-o", str(target), str(source)])
     return ctypes.CDLL(str(target))

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.build import extension, library
+from bench.build import LAB_SOURCES, extension, library
 from bench.measure import rounds
 from mpcore.host.nfqueue import NetlinkQueue
 
@@ -78,7 +78,7 @@ def by_mpcore(mark: int = 0) -> Iterator[Accept]:
 
 @contextlib.contextmanager
 def by_c(mark: int = 0) -> Iterator[Accept]:
-    native = library("queue")
+    native = library("accept", LAB_SOURCES)
     native.queue_accept.restype = ctypes.c_long
     number = ctypes.c_uint16(NUMBER)
     descriptor = native.queue_open(number, MOST, 1)

@@ -16,12 +16,14 @@ from mpcore.lab.bench.bulk import Way, goodput
 from mpcore.lab.bench.cases import CASES, titles
 from mpcore.lab.bench.failure import Loss, stall
 from mpcore.lab.bench.model import Case, CaseResult, Sample, Target, added, alone, ratio
+from mpcore.lab.bench.queue_peers import rewriter
 from mpcore.lab.bench.report import to_document, to_table
 from mpcore.lab.bench.runner import BenchResult
 from mpcore.lab.bench.shim6 import Path as Shim6Path
 from mpcore.lab.bench.shim6 import Shim6Stage, shim6_goodput
 from mpcore.lab.bench.stage import KERNEL, TCP, Pair, Stack, Stage
 from mpcore.lab.commands import LabError
+from mpcore.wire.rewrite import Shim6Flow
 from tests.helpers.netns import needs_root
 
 OUT = Pair(Stack.MPCORE, Stack.KERNEL)
@@ -43,6 +45,13 @@ MEDIANS = {"ours": 95.0, "theirs": 100.0, "dead": 0.0}
 def test_targets_compare_medians(target: Target, figure: float, met: bool) -> None:
     assert target.figure(MEDIANS) == pytest.approx(figure)
     assert target.is_met(MEDIANS) is met
+
+
+def test_a_figure_without_a_bound_is_only_shown() -> None:
+    target = ratio("ours", "theirs")
+    assert not target.is_bounded
+    assert target.is_met(MEDIANS)
+    assert target.bound == "none"
 
 
 def test_nothing_is_met_beside_a_reference_that_failed() -> None:
@@ -161,7 +170,8 @@ def test_every_case_has_targets_on_variants_that_it_has() -> None:
         assert case.targets
         for target in case.targets:
             assert {target.variant, target.reference or target.variant} <= set(case.variants)
-            assert (target.at_least is None) != (target.at_most is None)
+            assert target.at_least is None or target.at_most is None
+        assert any(target.is_bounded for target in case.targets)
 
 
 def test_the_command_lists_cases_and_refuses_others() -> None:
@@ -217,6 +227,49 @@ def test_idle_connections_are_weighed_with_both_subflows(stage: Stage) -> None:
     assert sample.intact
     assert sample.details == {"connections": 50, "joins": 50}
     assert sample.value > 0
+
+
+class FakePacket:
+    """What netfilterqueue hands to a callback."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data = data
+        self.accepted = False
+
+    def get_payload(self) -> bytes:
+        return self.data
+
+    def set_payload(self, data: bytes) -> None:
+        self.data = data
+
+    def accept(self) -> None:
+        self.accepted = True
+
+
+def test_the_callback_in_python_makes_and_takes_the_same_header() -> None:
+    """RFC 5533 §5.2: the one host's callback sends what the engine would, the other's undoes it."""
+    a, b, second_a, second_b = (bytes([0xFD, *15 * [number]]) for number in range(1, 5))
+    sent = FakePacket(bytes.fromhex("6000000000051140") + a + b + b"12345")
+    original = sent.data
+    rewriter(second_a + second_b, b + a)(sent)
+    assert sent.accepted
+    assert sent.data == Shim6Flow(second_a, second_b, 1).insert(original)
+    rewriter(second_b + second_a, a + b)(sent)
+    assert sent.data == original
+
+
+@pytest.mark.kernel
+@pytest.mark.parametrize("path", [Shim6Path.CALLBACK, Shim6Path.ACCEPT])
+def test_what_shim6_is_compared_with_has_every_packet_in_its_queue(tmp_path: Path, path: Shim6Path) -> None:
+    needs_root()
+    with Shim6Stage((100, 100), tmp_path) as stage:
+        sample = shim6_goodput(path, Way.UP, 0.3)(stage)
+        for host in stage.lab.hosts:
+            assert "NFQUEUE" not in host.run(["ip6tables-save", "-t", "mangle"]).stdout
+            assert "mtu 1500" in host.ip("link", "show", "link1")
+    assert sample.intact
+    assert sample.value > 10
+    assert sample.details["queued_per_s"] > 2 * sample.value * 1e6 / 8 / 1500
 
 
 @pytest.mark.kernel

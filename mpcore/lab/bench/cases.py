@@ -29,6 +29,14 @@ EMULATED_FACTOR = 3  # a transfer over long links takes so much longer than over
 ROUNDS = 10_000
 IDLE_CONNECTIONS = 2000
 BULK_COLUMNS = ("cpu_s_per_gb", "joins", "segments_per_s", "daemon_packets_per_s")
+SHIM6_AT_REST = {
+    (Shim6Path.ULIDS, Shim6Path.PLAIN): 0.99,
+    (Shim6Path.MOVED, Shim6Path.PLAIN): None,
+}
+SHIM6_MOVED = {
+    (Shim6Path.MOVED, Shim6Path.CALLBACK): 2.0,
+    (Shim6Path.MOVED, Shim6Path.ACCEPT): None,
+}
 
 Settings = tuple[LinkSettings | float | None, ...]
 
@@ -138,25 +146,43 @@ def _idle(folder: Path, seconds: float) -> Case:
     return Case("idle", title, "KB", stage, runs, targets, ("connections", "joins"), inf)
 
 
-def _shim6_bulk(name: str, title: str, links: Settings, folder: Path, seconds: float) -> Case:
-    runs = {
-        f"{path.value} {way.value}": shim6_goodput(path, way, seconds) for way in Way for path in Shim6Path
-    }
+def _shim6_bulk(
+    name: str,
+    title: str,
+    links: Settings,
+    bounds: Mapping[tuple[Shim6Path, Shim6Path], float | None],
+    folder: Path,
+    seconds: float,
+) -> Case:
+    """Return the case that compares pairs of paths, each with what their ratio has to reach."""
+    paths = list(dict.fromkeys(path for pair in bounds for path in reversed(pair)))
+    runs = {_shim6_label(path, way): shim6_goodput(path, way, seconds) for way in Way for path in paths}
     targets = [
-        ratio(f"{Shim6Path.ULIDS.value} {way.value}", f"{Shim6Path.PLAIN.value} {way.value}", at_least=0.99)
+        ratio(_shim6_label(path, way), _shim6_label(reference, way), at_least=bound)
         for way in Way
+        for (path, reference), bound in bounds.items()
     ]
-    return Case(name, title, "Mbit/s", partial(Shim6Stage, links, folder), runs, targets, ("queued_per_s",))
+    stage = partial(Shim6Stage, links, folder)
+    return Case(name, title, "Mbit/s", stage, runs, targets, ("queued_per_s", "cpu_s_per_gb"))
+
+
+def _shim6_label(path: Shim6Path, way: Way) -> str:
+    return f"{path.value} {way.value}"
 
 
 def _shim6(folder: Path, seconds: float) -> Case:
     title = "bulk TCP over IPv6 at 1 Gbit/s: no mpcore, and Shim6 at both ends"
-    return _shim6_bulk("shim6", title, (GIGABIT, GIGABIT), folder, seconds)
+    return _shim6_bulk("shim6", title, (GIGABIT, GIGABIT), SHIM6_AT_REST, folder, seconds)
 
 
 def _shim6_unshaped(folder: Path, seconds: float) -> Case:
     title = "the same without a limit"
-    return _shim6_bulk("shim6-max", title, (None, None), folder, seconds)
+    return _shim6_bulk("shim6-max", title, (None, None), SHIM6_AT_REST, folder, seconds)
+
+
+def _shim6_moved(folder: Path, seconds: float) -> Case:
+    title = "bulk TCP over IPv6 without a limit while both ends rewrite, and others on the same queues"
+    return _shim6_bulk("shim6-moved", title, (None, None), SHIM6_MOVED, folder, seconds)
 
 
 CASES: Mapping[str, Callable[[Path, float], Case]] = {
@@ -172,6 +198,7 @@ CASES: Mapping[str, Callable[[Path, float], Case]] = {
     "idle": _idle,
     "shim6": _shim6,
     "shim6-max": _shim6_unshaped,
+    "shim6-moved": _shim6_moved,
 }
 
 

@@ -43,7 +43,7 @@ class Compare(Enum):
 class Target:
     """A bound on the median of `variant`, compared with that of the variant `reference` where one is named.
 
-    Exactly one of `at_least` and `at_most` is given.
+    At most one of `at_least` and `at_most` is given; without either the figure is only shown.
     """
 
     variant: str
@@ -65,11 +65,20 @@ class Target:
     def is_met(self, medians: Mapping[str, float]) -> bool:
         """Tell whether the figure keeps within the bound; what cannot be compared does not."""
         figure = self.figure(medians)
-        return figure >= self.at_least if self.at_least is not None else figure <= (self.at_most or 0.0)
+        low = self.at_least is None or figure >= self.at_least
+        high = self.at_most is None or figure <= self.at_most
+        return low and high
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the figure has a bound to keep."""
+        return self.at_least is not None or self.at_most is not None
 
     @property
     def bound(self) -> str:
-        """The bound for people: `>= 0.97 x`."""
+        """The bound for people: `>= 0.97 x`, or that there is none."""
+        if not self.is_bounded:
+            return "none"
         sign, bound = (">=", self.at_least) if self.at_least is not None else ("<=", self.at_most)
         mark = {Compare.RATIO: " x", Compare.DIFFERENCE: " more", Compare.ALONE: ""}[self.compare]
         return f"{sign} {bound:g}{mark}"

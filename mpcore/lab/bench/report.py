@@ -78,13 +78,18 @@ def _row(result: CaseResult, name: str) -> tuple[str, ...]:
 
 def _verdicts(targets: Sequence[Target], result: CaseResult) -> tuple[str, str, str, str]:
     """Return the four cells of a row's targets; there may be several, divided by commas."""
-    met = [target.is_met(result.medians) for target in targets]
     return (
         ", ".join(target.reference or "-" for target in targets),
         ", ".join(f"{target.figure(result.medians):.3g}" for target in targets),
         ", ".join(target.bound for target in targets),
-        ", ".join("yes" if one else "NO" for one in met),
+        ", ".join(_verdict(target, result) for target in targets),
     )
+
+
+def _verdict(target: Target, result: CaseResult) -> str:
+    if not target.is_bounded:
+        return "-"
+    return "yes" if target.is_met(result.medians) else "NO"
 
 
 def _number(value: float | None) -> str:
