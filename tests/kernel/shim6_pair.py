@@ -1,6 +1,5 @@
 """Two hosts with Shim6 on real kernels, and conversations between their ULIDs, both ends held by the test."""
 
-import random
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from mpcore.lab.host import Host
+from mpcore.lab.shim6_hosts import Shim6Host, make_shim6_hosts
 from mpcore.lab.topology import Lab
-from mpcore.shim6.cga_parameters import emit_parameters
-from mpcore.shim6.hba import make_hba_set
 from tests.helpers.netns import inside, make_lab
 from tests.kernel.support import Daemon, running
 
@@ -21,12 +19,25 @@ TIMEOUT_S = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Shim6Lab:
-    """Two hosts with hash-based addresses on two links; the ULIDs are those of link 1."""
+    """Two hosts with hash-based addresses on two links or more; the ULIDs are those of link 1."""
 
     lab: Lab
-    ulid_a: str
-    ulid_b: str
-    second_a: str
+    hosts: tuple[Shim6Host, Shim6Host]
+
+    @property
+    def ulid_a(self) -> str:
+        """The address of host `a` on link 1."""
+        return self.hosts[0].ulid
+
+    @property
+    def ulid_b(self) -> str:
+        """The address of host `b` on link 1."""
+        return self.hosts[1].ulid
+
+    @property
+    def second_a(self) -> str:
+        """The address of host `a` on link 2."""
+        return self.hosts[0].addresses[1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,32 +64,23 @@ class Shim6Pair(Shim6Lab):
 
 
 @contextmanager
-def shim6_lab(folder: Path) -> Iterator[Shim6Lab]:
+def shim6_lab(folder: Path, links: int = 2) -> Iterator[Shim6Lab]:
     """Make the hosts, and the parameters of their addresses in `folder`; assert that no rule is left."""
-    with make_lab() as lab:
-        own = []
-        for number, host in enumerate(lab.hosts):
-            prefixes = [socket.inet_pton(socket.AF_INET6, f"fd77:{link.index}::")[:8] for link in lab.links]
-            made = make_hba_set(prefixes, 0, random.Random(number))
-            (folder / f"{host.name}.hba").write_bytes(emit_parameters(made.parameters))
-            addresses = [socket.inet_ntop(socket.AF_INET6, address) for address in made.addresses]
-            for address, link in zip(addresses, lab.links, strict=True):
-                host.ip("addr", "add", f"{address}/64", "dev", link.interface, "nodad")
-            own.append(addresses)
-        yield Shim6Lab(lab, own[0][0], own[1][0], own[0][1])
+    with make_lab(*[100] * links, announce=False) as lab:
+        yield Shim6Lab(lab, make_shim6_hosts(lab, folder))
         for host in lab.hosts:
             assert not leftovers(host)
 
 
 @contextmanager
-def shim6_pair(folder: Path) -> Iterator[Shim6Pair]:
+def shim6_pair(folder: Path, links: int = 2) -> Iterator[Shim6Pair]:
     """Run a daemon on both hosts while the block lasts."""
     with (
-        shim6_lab(folder) as ends,
+        shim6_lab(folder, links) as ends,
         running(ends.lab.a, folder, *settings(folder, "a")) as a,
         running(ends.lab.b, folder, *settings(folder, "b")) as b,
     ):
-        yield Shim6Pair(ends.lab, ends.ulid_a, ends.ulid_b, ends.second_a, a, b)
+        yield Shim6Pair(ends.lab, ends.hosts, a, b)
 
 
 def contexts(daemon: Daemon) -> list[dict[str, Any]]:
@@ -99,7 +101,7 @@ def settings(folder: Path, name: str) -> tuple[str, ...]:
         "log.level=warning",
         "shim6.enabled=true",
         "shim6.send_timeout_s=1",
-        f'shim6.identities=["{folder}/{name}.hba"]',
+        f'shim6.identities=["{folder}/{name}/host.hba"]',
         f"shim6.state_file={folder}/{name}.state",
     )
 
