@@ -351,6 +351,12 @@ class Endpoint:
 
     # --- looking
 
+    def moves(self, local: bytes, local_port: int, remote: bytes, remote_port: int) -> bool:
+        """Tell whether this TCP flow belongs to a connection that is multipath now."""
+        flow = self.engine.find_flow(4 if len(local) == 4 else 6, local, local_port, remote, remote_port)
+        connection = None if flow is None else self._table.by_handle(flow[0])
+        return connection is not None and connection.fallback is None
+
     def counters(self) -> dict[str, int]:
         """Return every counter by its MIB name."""
         pairs = zip(self._counts, self.engine.counters(), strict=True)

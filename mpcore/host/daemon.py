@@ -9,6 +9,7 @@ a killed daemon could not.
 import gc
 import logging
 import random
+import socket
 import sys
 from contextlib import ExitStack
 from typing import Any
@@ -33,6 +34,7 @@ from mpcore.host.shim6_host import open_queue as open_shim6_queue
 from mpcore.host.shim6_rules import remove_shim6_rules
 from mpcore.host.shim6_services import Shim6Services, make_endpoint
 from mpcore.host.signals import StopSignals
+from mpcore.shim6.heuristic import FlowKey
 from mpcore.snapshot import merge
 
 GARBAGE_THRESHOLD = 50_000  # objects made and not yet gone
@@ -80,7 +82,7 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     endpoint = Endpoint(config, rng=random.SystemRandom(), now_ns=now_ns(), reachable=reachable)
     rules = Rules(config)
     holder: list[Driver] = []
-    shim6 = _set_up_shim6(config, stack) if config.shim6.enabled else None
+    shim6 = _set_up_shim6(config, endpoint, stack) if config.shim6.enabled else None
 
     def snapshot() -> dict[str, Any]:
         document = endpoint.snapshot()
@@ -127,11 +129,17 @@ def clear_up(config: Config) -> None:
     AdoptedAddresses().clean_leftovers()
 
 
-def _set_up_shim6(config: Config, stack: ExitStack) -> Shim6Host:
+def _set_up_shim6(config: Config, mptcp: Endpoint, stack: ExitStack) -> Shim6Host:
     """Build Shim6's part; the driver closes it. Raises ConfigError, HostError."""
     queue = open_shim6_queue(config)
     stack.callback(queue.close)
-    endpoint = make_endpoint(config.shim6, now_ns)
+
+    def moved_by_mptcp(key: FlowKey) -> bool:
+        return key.protocol == socket.IPPROTO_TCP and mptcp.moves(
+            key.ulid_local, key.port_local, key.ulid_peer, key.port_peer
+        )
+
+    endpoint = make_endpoint(config.shim6, now_ns, moved_by_mptcp)
     return Shim6Host(config, endpoint, queue, Shim6Services(config.shim6, endpoint, now_ns))
 
 
