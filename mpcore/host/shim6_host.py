@@ -92,7 +92,7 @@ class Shim6Host:
         self._view = KernelView()
         self._hints = NetworkHints(endpoint)
         self._senders: dict[bytes, RawSender] = {}
-        self._kicker = TcpKicker(config.routing.mark_shim6, endpoint.manager.note_kick)
+        self._kicker = TcpKicker(config.routing.mark_shim6, self._view.show_acks, endpoint.manager.note_kick)
         self._to_kick: dict[Pair, int] = {}
         self._look_due_ns = self._talks_due_ns = self._kick_due_ns = now_ns()
 
@@ -132,7 +132,7 @@ class Shim6Host:
     def poll_timeout(self) -> int:
         """Return when `handle_timeout` is due."""
         due = [self._talks_due_ns]
-        if self._to_kick:
+        if self._is_kicking:
             due.append(self._kick_due_ns)
         deadline = self.endpoint.poll_timeout()
         if deadline is not None:
@@ -209,9 +209,14 @@ class Shim6Host:
         self._hints.handle_ready(now_ns())
         self.work()
 
+    @property
+    def _is_kicking(self) -> bool:
+        """Whether there are sockets to look for, or answers to wait for no more."""
+        return bool(self._to_kick) or self._pump.on_ack is not None
+
     def _kick(self) -> None:
         """Let TCP go on whose path has changed; its answers come by the queue."""
-        if not self._to_kick and self._pump.on_ack is None:
+        if not self._is_kicking:
             return
         now = now_ns()
         if self._kick_due_ns <= now:

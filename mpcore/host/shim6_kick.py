@@ -27,11 +27,15 @@ class TcpKicker:
 
     Args:
         mark: keeps the packets out of the queue
+        show: lets the answers between these pairs of ULIDs, and no others, come to the queue
         on_kick: called for each socket that is kicked
     """
 
-    def __init__(self, mark: int, on_kick: Callable[[], None]) -> None:
+    def __init__(
+        self, mark: int, show: Callable[[Collection[Pair]], None], on_kick: Callable[[], None]
+    ) -> None:
         self._mark = mark
+        self._show = show
         self._on_kick = on_kick
         self._asked: dict[TcpFlow, Backoff] = {}
         self._sender: RawSender | None = None
@@ -48,12 +52,11 @@ class TcpKicker:
     def ask(self, pairs: Collection[Pair]) -> None:
         """Ask the sockets between these ULIDs that wait on a doubled timer; earlier questions are over."""
         self._asked.clear()
-        if not pairs:
-            return
         try:
-            for found in read_backoffs():
-                if Pair(found.flow.local, found.flow.peer) in pairs and len(self._asked) < ASKED_MAX:
+            for found in read_backoffs() if pairs else ():
+                if found.pair in pairs and len(self._asked) < ASKED_MAX:
                     self._asked[found.flow] = found
+            self._show({each.pair for each in self._asked.values()})
             self._send([packet for flow in self._asked for packet in questions(flow)])
         except (HostError, OSError) as error:
             log.warning("TCP is not told of changed paths, and waits for its timer: %s", error)

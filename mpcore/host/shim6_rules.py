@@ -4,7 +4,9 @@ What the kernel does alone, in a table of nf_tables whose sets name addresses (`
 
 - `contexts` counts the packets of contexts by source and destination: the liveness of those on their ULIDs;
 - `talks` and `others` count conversations from `ulids` that have no context, with ports and without;
-- packets between a pair in `rewriting` get a mark.
+- packets between a pair in `rewriting` get a mark;
+- short segments between a pair in `asked` get it too: for a moment after a change of locators sockets are
+  asked for their numbers (`mpcore.host.shim6_kick`), and their answers are to be seen.
 
 What comes to the queue: packets with that mark, behind every other hook of OUTPUT, so that firewalls judge
 ULIDs; protocol 140 at INPUT, in front of them (RFC 5533 §12); and ICMPv6 errors, whose quotes may have to be
@@ -21,7 +23,8 @@ from mpcore.host.command import run_command, succeeds
 from mpcore.host.iptables import Iptables, restore, script
 
 TABLE = "mpcore-shim6"
-CONTEXTS, REWRITING, ULIDS, TALKS, OTHERS = "contexts", "rewriting", "ulids", "talks", "others"
+CONTEXTS, REWRITING, ASKED, ULIDS = "contexts", "rewriting", "asked", "ulids"
+TALKS, OTHERS = "talks", "others"
 # The table that queues and the priority of the chain in front of it: the first table that the kernel has.
 # Behind the filters of OUTPUT (0), which judge ULIDs; the table security has priority 50 or more.
 OUT_PLACES = (("security", 40), ("mangle", -160))
@@ -31,6 +34,7 @@ IN_PRIORITY = -140
 TALK_TIMEOUT_S = (
     30  # after which a silent conversation begins anew, as `mpcore.shim6.heuristic.FlowBook` has it
 )
+ACK_SIZE = 60  # octets of a TCP header at most, and so of a segment without payload
 PORTED = "{ tcp, udp, udplite, sctp, dccp }"
 
 
@@ -147,6 +151,7 @@ def table_text(settings: Shim6RuleSettings, out_priority: int) -> str:
     return f"""table ip6 {TABLE} {{
 set {ULIDS} {{ type ipv6_addr; }}
 set {REWRITING} {{ type {pair}; }}
+set {ASKED} {{ type {pair}; }}
 set {CONTEXTS} {{
  type {pair}
  counter
@@ -160,6 +165,8 @@ chain out {{
  ip6 saddr != @{ULIDS} return
  rt ipsec exists return
  ip6 saddr . ip6 daddr @{REWRITING} meta mark set meta mark | {settings.mark_rewrite:#x}
+ ip6 saddr . ip6 daddr @{ASKED} ip6 nexthdr tcp ip6 length <= {ACK_SIZE} \
+ meta mark set meta mark | {settings.mark_rewrite:#x}
 {counting}
 }}
 chain in {{

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 
 from mpcore.errors import HostError
 from mpcore.host.nftables import Change, Count, NftSets
-from mpcore.host.shim6_rules import CONTEXTS, OTHERS, REWRITING, TABLE, TALKS, ULIDS
+from mpcore.host.shim6_rules import ASKED, CONTEXTS, OTHERS, REWRITING, TABLE, TALKS, ULIDS
 from mpcore.shim6.effects import Path
 from mpcore.shim6.heuristic import FlowKey
+from mpcore.shim6.locators import Pair
 
 _PAIR_SIZE = 32
 _PORTED_SIZE = 44  # two addresses, then protocol and two ports, each padded to four octets
@@ -35,6 +36,7 @@ class KernelView:
     def __init__(self) -> None:
         self._sets = NftSets(TABLE)
         self._ulids: set[bytes] = set()
+        self._asked: set[Pair] = set()
         self._paths: dict[int, Path] = {}
         self._pairs: dict[bytes, tuple[int, bool]] = {}  # as packets have them: context, whether it sends
         self._packets: dict[bytes, int] = {}
@@ -70,6 +72,17 @@ class KernelView:
             if new is not None:
                 self._paths[number] = new
         self._change(wanted)
+
+    def show_acks(self, pairs: Collection[Pair]) -> None:
+        """Let segments without payload between these ULIDs, and no others, come to the queue.
+
+        Raises HostError.
+        """
+        wanted = set(pairs)
+        changes = [Change(ASKED, pair.local + pair.peer, False) for pair in self._asked - wanted]
+        changes += [Change(ASKED, pair.local + pair.peer, True) for pair in wanted - self._asked]
+        self._change(changes)
+        self._asked = wanted
 
     def activity(self) -> Iterator[tuple[int, bool, bool]]:
         """Yield the contexts with packets since the last look: number, sent, received. Raises HostError."""

@@ -12,6 +12,7 @@ Programs do not see the error, except those that ask for it by IPV6_RECVERR on t
 import struct
 from dataclasses import dataclass
 
+from mpcore.shim6.locators import Pair
 from mpcore.wire.checksum import checksum
 from mpcore.wire.unexpected import unexpected_segments
 from mpcore.wire.values import TcpFlag
@@ -40,6 +41,11 @@ class Backoff:
     flow: TcpFlow
     doublings: int
     outstanding: int
+
+    @property
+    def pair(self) -> Pair:
+        """The ULIDs."""
+        return Pair(self.flow.local, self.flow.peer)
 
 
 def questions(flow: TcpFlow) -> list[bytes]:

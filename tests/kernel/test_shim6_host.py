@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from mpcore.host.shim6_rules import ASKED, TABLE
+from mpcore.lab.host import Host
 from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside
 from tests.kernel.shim6_pair import Shim6Pair, connect, shim6_pair, swap
@@ -56,6 +58,27 @@ def test_tcp_that_waits_is_told_of_the_new_path(pair: Shim6Pair) -> None:
         swap(client, server, bytes(5000))
 
 
+def test_tcp_is_told_too_when_the_new_path_is_that_of_its_addresses(pair: Shim6Pair) -> None:
+    """RFC 6069 §4: its answer has no header then, and is seen all the same."""
+    first, second = pair.lab.links
+    client, server = connect(pair)
+    with client, server:
+        swap(client, server, bytes(5000))
+        wait_until(pair.established, "a context at both ends")
+        first.cut()
+        swap(client, server, bytes(5000))
+        wait_until(pair.moved, "both hosts to move")
+        second.cut()
+        first.restore()
+        kicked = pair.a.counters()["Shim6ExtTcpKicked"]
+        client.sendall(b"into the cut")
+        wait_until(lambda: pair.a.counters()["Shim6ExtTcpKicked"] > kicked, "the sender to be told")
+        assert server.recv(100) == b"into the cut"
+        swap(client, server, bytes(5000))
+        assert pair.context_at_a()["current_local"] == pair.ulid_a
+        wait_until(lambda: not asked(pair.lab.a), "the kernel to show no more answers")
+
+
 def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
     """RFC 5533 §1: every transport between the ULIDs, by one context."""
     client, server = connect(pair)
@@ -87,6 +110,11 @@ def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
         assert asks(asker, listener, b"moved")
         assert pings(pinger, b"moved")
         assert asker.getpeername()[0] == client.getpeername()[0] == pair.ulid_b
+
+
+def asked(host: Host) -> bool:
+    """Tell whether short segments between any ULIDs of a host are shown to its daemon."""
+    return "elements" in host.run(["nft", "list", "set", "ip6", TABLE, ASKED]).stdout
 
 
 def asks(asker: socket.socket, listener: socket.socket, data: bytes) -> bool:
