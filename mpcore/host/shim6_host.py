@@ -18,6 +18,7 @@ from mpcore.host.pump import now_ns
 from mpcore.host.rawsock import RawSender
 from mpcore.host.shim6_hints import NetworkHints
 from mpcore.host.shim6_kick import TcpKicker
+from mpcore.host.shim6_mtu import PathMtu
 from mpcore.host.shim6_pump import Shim6Pump
 from mpcore.host.shim6_rules import Shim6Rules, Shim6RuleSettings
 from mpcore.host.shim6_services import Shim6Services
@@ -32,7 +33,7 @@ LOOKS_PER_TIMEOUT = 20  # looks at the counters in a Send Timeout
 LOOK_MIN_NS, LOOK_MAX_NS = 50_000_000, SECOND
 TALK_LOOK_NS = SECOND // 2  # looks for conversations that deserve a context
 KICK_NS = 50_000_000  # between two looks for TCP sockets to kick
-KICKS = 3  # of a path: a retransmission may be the one that finds the MTU 8 octets smaller, and be lost
+KICKS = 3  # of a path: what the first one lets go may be lost
 TALK_LIMIT = 65535  # conversations without context that the kernel counts at once
 
 log = logging.getLogger(__name__)
@@ -93,6 +94,8 @@ class Shim6Host:
         self._hints = NetworkHints(endpoint)
         self._senders: dict[bytes, RawSender] = {}
         self._kicker = TcpKicker(config.routing.mark_shim6, self._view.show_acks, endpoint.manager.note_kick)
+        self._mtu = PathMtu(config.routing.mark_shim6)
+        self._new_mtus: dict[Pair, int] = {}
         self._to_kick: dict[Pair, int] = {}
         self._look_due_ns = self._talks_due_ns = self._kick_due_ns = now_ns()
 
@@ -124,6 +127,7 @@ class Shim6Host:
             sender.close()
         self._senders.clear()
         self._kicker.close()
+        self._mtu.close()
         self._hints.close()
         self._view.close()
 
@@ -161,6 +165,7 @@ class Shim6Host:
         """Carry out what packets, timers and commands made necessary: kernel's sets first, then messages."""
         changes = self.endpoint.take_path_changes()
         if changes:
+            self._new_mtus |= self._mtu.note_paths(changes)
             try:
                 self._view.set_paths(changes)
             except HostError as error:
@@ -212,16 +217,17 @@ class Shim6Host:
     @property
     def _is_kicking(self) -> bool:
         """Whether there are sockets to look for, or answers to wait for no more."""
-        return bool(self._to_kick) or self._pump.on_ack is not None
+        return bool(self._to_kick or self._new_mtus) or self._pump.on_ack is not None
 
     def _kick(self) -> None:
-        """Let TCP go on whose path has changed; its answers come by the queue."""
+        """Let TCP go on whose path has changed, in sizes that fit; its answers come by the queue."""
         if not self._is_kicking:
             return
         now = now_ns()
         if self._kick_due_ns <= now:
             self._kick_due_ns = now + KICK_NS
-            self._kicker.ask(self._to_kick)
+            self._kicker.ask(self._to_kick, self._new_mtus)
+            self._new_mtus = {}
             self._to_kick = {pair: left - 1 for pair, left in self._to_kick.items() if left > 1}
             self._pump.on_ack = self._kicker.note_sent if self._kicker else None
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from mpcore.host.control_client import ControlClient
 from mpcore.host.shim6_rules import ASKED, TABLE
 from mpcore.lab.host import Host
 from mpcore.lab.wait import wait_until
@@ -16,6 +17,7 @@ from tests.kernel.shim6_pair import Shim6Pair, connect, shim6_pair, swap
 pytestmark = pytest.mark.kernel
 UDP_PORT = 7001
 PATIENCE_S = 0.1  # how long one packet may take before it is sent again
+IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO = 23, 2  # missing in the module socket
 ECHO_REQUEST, ECHO_REPLY = 128, 129  # RFC 4443 §4
 
 
@@ -79,6 +81,30 @@ def test_tcp_is_told_too_when_the_new_path_is_that_of_its_addresses(pair: Shim6P
         wait_until(lambda: not asked(pair.lab.a), "the kernel to show no more answers")
 
 
+def test_what_leaves_after_a_change_fits_at_once(pair: Shim6Pair) -> None:
+    """RFC 5533 §8, RFC 8201 §4: the 8 octets of the header are known before a packet of full size is sent."""
+    client, server = connect(pair)
+    with client, server, inside(pair.lab.a), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as datagrams:
+        datagrams.setsockopt(socket.IPPROTO_IPV6, IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO)
+        datagrams.bind((pair.ulid_a, 0))
+        datagrams.connect((pair.ulid_b, UDP_PORT))
+        swap(client, server, bytes(5000))
+        wait_until(pair.established, "a context at both ends")
+        before = [segment_size(each) for each in (client, server)]
+        with ControlClient(str(pair.a.control)) as control:
+            control.call("shim6_explore", context=pair.context_at_a()["tag_local"], leave=True)
+        wait_until(pair.moved, "both hosts to move")
+        for each, size in zip((client, server), before, strict=True):
+            wait_until(lambda each=each, size=size: segment_size(each) == size - 8, "smaller segments")  # type: ignore[misc]
+        for size in (before[0], 50_000):
+            swap(client, server, bytes(size))
+        with pytest.raises(OSError, match="too long"):
+            datagrams.send(bytes(1500 - 48))
+        datagrams.send(bytes(1492 - 48))
+        for daemon in (pair.a, pair.b):
+            assert daemon.counters()["Shim6ExtIcmpMapped"] == 0
+
+
 def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
     """RFC 5533 §1: every transport between the ULIDs, by one context."""
     client, server = connect(pair)
@@ -110,6 +136,11 @@ def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
         assert asks(asker, listener, b"moved")
         assert pings(pinger, b"moved")
         assert asker.getpeername()[0] == client.getpeername()[0] == pair.ulid_b
+
+
+def segment_size(sock: socket.socket) -> int:
+    """Return the payload of a full segment of a TCP connection now, in octets."""
+    return sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
 
 
 def asked(host: Host) -> bool:

@@ -2,7 +2,8 @@
 
 import pytest
 
-from mpcore.shim6.kick import BACKOFF_MAX, Backoff, TcpFlow, kicks, questions, read_answer
+from mpcore.shim6.kick import BACKOFF_MAX, Backoff, kicks, questions, read_answer
+from mpcore.shim6.own_errors import TcpFlow
 from mpcore.wire.unexpected import DISTANCE
 from mpcore.wire.values import Segment, TcpFlag, emit_segment
 from tests.shim6.world import A1, B1

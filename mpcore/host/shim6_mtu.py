@@ -1,0 +1,83 @@
+"""The path MTU of packets between ULIDs, told to the kernel before they get the header of 8 octets.
+
+Otherwise the first packets of full size that leave by other locators would not fit, each a Packet Too Big
+and a retransmission. The kernel learns a path's MTU by such errors alone, so it is told by one: about no
+packet that was sent, once for the destination. It keeps that for 10 minutes (`net.ipv6.route.mtu_expires`).
+
+New connections and datagrams go by it at once. A TCP socket looks after its next packet only, which is of the
+old size, so those that there are get an error of their own (`mpcore.host.shim6_kick`).
+"""
+
+import logging
+import socket
+from collections.abc import Mapping
+
+from mpcore.errors import HostError
+from mpcore.host.rawsock import RawSender
+from mpcore.host.shim6_watch import rewrites
+from mpcore.shim6.effects import Path
+from mpcore.shim6.locators import Pair
+from mpcore.shim6.own_errors import too_big
+from mpcore.wire.shim6_constants import PAYLOAD_HEADER_SIZE
+
+IPV6_MTU = 24  # missing in the module socket
+IPV6_MTU_MIN = 1280  # RFC 8200 §5
+DISCARD_PORT = 9
+
+log = logging.getLogger(__name__)
+
+
+class PathMtu:
+    """Tells this host's kernel, by packets with `mark`, which keeps them out of the queue."""
+
+    def __init__(self, mark: int) -> None:
+        self._mark = mark
+        self._sender: RawSender | None = None
+        self._locators: dict[int, Pair] = {}  # of the contexts that were told of, by number
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._sender is not None:
+            self._sender.close()
+
+    def note_paths(self, changes: Mapping[int, Path | None]) -> dict[Pair, int]:
+        """Take in what became of contexts, and tell of those that take other locators from now on.
+
+        Returns the MTU of each pair of ULIDs that the kernel was told of.
+        """
+        told: dict[Pair, int] = {}
+        for number, path in changes.items():
+            if path is None or not rewrites(path):
+                self._locators.pop(number, None)
+                continue
+            locators = Pair(path.locator_local, path.locator_peer)
+            if self._locators.get(number) != locators:
+                self._locators[number] = locators
+                ulids = Pair(path.ulid_local, path.ulid_peer)
+                mtu = self._tell(ulids, locators)
+                if mtu is not None:
+                    told[ulids] = mtu
+        return told
+
+    def _tell(self, ulids: Pair, locators: Pair) -> int | None:
+        """Let packets between `ulids` have room for the header on the path of `locators`."""
+        try:
+            mtu = path_mtu(locators) - PAYLOAD_HEADER_SIZE
+            if mtu < IPV6_MTU_MIN:
+                return None  # no kernel believes in less; what is longer is fragmented behind the header
+            if self._sender is None:
+                self._sender = RawSender(6, mark=self._mark)
+            self._sender.send(too_big(ulids.local, ulids.peer, mtu))
+        except (HostError, OSError) as error:
+            log.debug("the path MTU of a context is left to be found out: %s", error)
+            return None
+        return mtu
+
+
+def path_mtu(pair: Pair) -> int:
+    """Return in octets what the kernel knows of the path between two addresses. Raises OSError."""
+    local, peer = (socket.inet_ntop(socket.AF_INET6, address) for address in pair)
+    with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asking:
+        asking.bind((local, 0))
+        asking.connect((peer, DISCARD_PORT))
+        return asking.getsockopt(socket.IPPROTO_IPV6, IPV6_MTU)
