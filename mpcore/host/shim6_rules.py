@@ -2,7 +2,8 @@
 
 What the kernel does alone, in a table of nf_tables whose sets name addresses (`mpcore.host.nftables`):
 
-- `contexts` counts the packets of contexts by source and destination: the liveness of those on their ULIDs;
+- `contexts` counts the packets of contexts by source and destination: the liveness of those on their ULIDs,
+  while the daemon counts itself what comes to its queue;
 - `talks` and `others` count conversations from `ulids` that have no context, with ports and without;
 - packets between a pair in `rewriting` get a mark;
 - short segments between a pair in `asked` get it too: for a moment after a change of locators sockets are
@@ -29,7 +30,7 @@ TALKS, OTHERS = "talks", "others"
 # Behind the filters of OUTPUT (0), which judge ULIDs; the table security has priority 50 or more.
 OUT_PLACES = (("security", 40), ("mangle", -160))
 ICMP_ERRORS = (1, 2, 3, 4)
-# behind the table mangle (-150), so that packets that had a Shim6 header are counted by their ULIDs
+# behind the table mangle (-150), so that packets that had a Shim6 header are known by the mark and left out
 IN_PRIORITY = -140
 TALK_TIMEOUT_S = (
     30  # after which a silent conversation begins anew, as `mpcore.shim6.heuristic.FlowBook` has it
@@ -164,13 +165,14 @@ chain out {{
  oifname "lo" return
  ip6 saddr != @{ULIDS} return
  rt ipsec exists return
- ip6 saddr . ip6 daddr @{REWRITING} meta mark set meta mark | {settings.mark_rewrite:#x}
- ip6 saddr . ip6 daddr @{ASKED} ip6 nexthdr tcp ip6 length <= {ACK_SIZE} \
+ ip6 saddr . ip6 daddr @{REWRITING} meta mark set meta mark | {settings.mark_rewrite:#x} return
+ ip6 nexthdr tcp ip6 length <= {ACK_SIZE} ip6 saddr . ip6 daddr @{ASKED} \
  meta mark set meta mark | {settings.mark_rewrite:#x}
 {counting}
 }}
 chain in {{
  type filter hook input priority {IN_PRIORITY}; policy accept;
+ meta mark & {settings.mark_done:#x} != 0 return
  iifname "lo" return
  ip6 daddr != @{ULIDS} return
 {counting}
