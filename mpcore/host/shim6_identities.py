@@ -5,49 +5,33 @@ sign with is in the file of the same name that ends in `.pem`. The host's admini
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from mpcore.errors import HostError, MpcoreError
 from mpcore.shim6.cga import address_of, sec_supported
 from mpcore.shim6.cga_errors import VerificationError
 from mpcore.shim6.cga_locators import can_sign
-from mpcore.shim6.cga_parameters import CgaParameters, emit_parameters, multi_prefix_of, parse_parameters
+from mpcore.shim6.cga_parameters import CgaParameters, multi_prefix_of, parse_parameters
 from mpcore.shim6.hba import members_of
-from mpcore.shim6.identity import Identity
-from mpcore.shim6.prefixes import prefix_of
-from mpcore.wire.shim6 import Locator, LocatorList, VerificationMethod
+from mpcore.shim6.owned import Owned, Sign
 
 KEY_SUFFIX = ".pem"
 PARAMETERS_MAX = 1280  # octets; no larger structure fits into a message (RFC 5533 §5.1)
 
-Sign = Callable[[LocatorList], bytes]
-
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class _Owned:
-    """What one file gives: addresses that prove each other, and how to sign for more."""
-
-    addresses: tuple[bytes, ...]
-    parameters: CgaParameters
-    sign: Sign | None
-
-
-def load_identities(places: Sequence[str]) -> list[Identity]:
-    """Return an identity for each address that the files, or all files of the directories, describe.
-
-    The addresses of a set are each other's locators by HBA. An identity with a key announces the addresses of
-    the other files too, by a signature. A CGA without its key has no locator but itself.
+def load_owned(places: Sequence[str]) -> list[Owned]:
+    """Return the addresses that the files, or all files of the directories, describe.
 
     Raises:
         HostError: a file cannot be read, or is no parameter structure
     """
     owned = [_load(path) for path in _files(places)]
-    everything = [address for one in owned for address in one.addresses]
-    return [identity for one in owned for identity in _identities(one, everything)]
+    if any(multi_prefix_of(one.parameters) is None and one.sign is None for one in owned):
+        log.warning("a cryptographically generated address has no key beside its file: it stays single-homed")
+    return owned
 
 
 def _files(places: Iterable[str]) -> list[Path]:
@@ -61,7 +45,7 @@ def _files(places: Iterable[str]) -> list[Path]:
     return found
 
 
-def _load(path: Path) -> _Owned:
+def _load(path: Path) -> Owned:
     try:
         with open(path, "rb") as file:
             parameters = parse_parameters(file.read(PARAMETERS_MAX + 1))
@@ -70,7 +54,7 @@ def _load(path: Path) -> _Owned:
             addresses = members_of(parameters, sec)
         else:
             addresses = (address_of(parameters, sec),)
-        return _Owned(addresses, parameters, _signer(path.with_suffix(KEY_SUFFIX), parameters))
+        return Owned(addresses, parameters, _signer(path.with_suffix(KEY_SUFFIX), parameters))
     except OSError as error:
         raise HostError(f"shim6.identities: {path}: cannot be read: {error.strerror}") from error
     except HostError:
@@ -92,25 +76,3 @@ def _signer(path: Path, parameters: CgaParameters) -> Sign | None:
     if public_key_of(key) != parameters.public_key:
         raise HostError(f"shim6.identities: {path}: the key is not the one of the parameters beside it")
     return lambda locators: sign_locators(key, locators)
-
-
-def _identities(owned: _Owned, everything: Sequence[bytes]) -> Iterable[Identity]:
-    is_set = multi_prefix_of(owned.parameters) is not None
-    if not is_set and owned.sign is None:
-        (address,) = owned.addresses
-        log.warning("a cryptographically generated address has no key beside its file: it stays single-homed")
-        return [Identity(address)]
-    method = VerificationMethod.HBA if is_set else VerificationMethod.CGA
-    locators = [Locator(address, method) for address in owned.addresses]
-    if owned.sign is not None:
-        others = [address for address in everything if address not in owned.addresses]
-        locators += [Locator(address, VerificationMethod.CGA) for address in dict.fromkeys(others)]
-    return [
-        Identity(
-            address,
-            tuple(locators),
-            emit_parameters(replace(owned.parameters, prefix=prefix_of(address))),
-            owned.sign,
-        )
-        for address in owned.addresses
-    ]

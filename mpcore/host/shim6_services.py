@@ -7,7 +7,7 @@ from pathlib import Path
 from mpcore.config import Shim6Config
 from mpcore.host.control_handlers import Handler
 from mpcore.host.shim6_handlers import Shim6Handlers
-from mpcore.host.shim6_identities import load_identities
+from mpcore.host.shim6_identities import load_owned
 from mpcore.host.shim6_log import Shim6Log
 from mpcore.host.shim6_programs import program_of
 from mpcore.host.shim6_sockets import SocketPairs
@@ -16,6 +16,7 @@ from mpcore.shim6.cga_verifier import CgaVerifier
 from mpcore.shim6.configured import heuristic_of, policy_of, settings_of
 from mpcore.shim6.events import Event
 from mpcore.shim6.heuristic import FlowKey
+from mpcore.shim6.owned import identities_of
 from mpcore.shim6_endpoint import Shim6Endpoint
 
 
@@ -40,7 +41,7 @@ def make_endpoint(
         in_use=SocketPairs(clock).in_use,
         moved_by_mptcp=(lambda key: False) if config.with_mptcp else moved_by_mptcp,
     )
-    for identity in load_identities(config.identities):
+    for identity in identities_of(load_owned(config.identities)):
         endpoint.set_identity(identity, clock())
     return endpoint
 

@@ -6,15 +6,23 @@ from random import Random
 import pytest
 
 from mpcore.errors import HostError
-from mpcore.host.shim6_identities import load_identities
+from mpcore.host.shim6_identities import load_owned
 from mpcore.shim6.cga import make_cga
 from mpcore.shim6.cga_parameters import CgaParameters, emit_parameters
+from mpcore.shim6.cga_size import largest_message
 from mpcore.shim6.cga_verifier import CgaVerifier
 from mpcore.shim6.hba import make_hba_set
 from mpcore.shim6.identity import Identities, Identity
+from mpcore.shim6.owned import identities_of
 from mpcore.shim6.prefixes import parse_prefix
+from mpcore.wire.shim6 import MESSAGE_MAX
 
 PREFIXES = [parse_prefix(f"2001:db8:{number}::/64") for number in (1, 2)]
+
+
+def load_identities(places: list[str]) -> list[Identity]:
+    """Return what the daemon makes of files."""
+    return identities_of(load_owned(places))
 
 
 def write(path: Path, parameters: CgaParameters) -> None:
@@ -88,3 +96,16 @@ def test_a_file_of_something_else_is_refused_with_its_name(tmp_path: Path, conte
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(HostError, match="none: cannot be read: No such file"):
         load_identities([str(tmp_path / "none")])
+
+
+def test_what_signs_announces_no_more_than_a_message_holds(tmp_path: Path) -> None:
+    """RFC 5533 §5.1: a control message has 1280 octets at most."""
+    public = make_key(tmp_path / "host.pem")
+    write(tmp_path / "host.cga", make_cga(PREFIXES[0], public, 0, Random(1)).parameters)
+    owned = load_owned([str(tmp_path / "host.cga")])
+    more = [bytes([32, 1, 13, 184, number]).ljust(16, b"x") for number in range(60)]
+    (identity,) = identities_of(owned, more)
+    count, parameters = len(identity.locators), owned[0].parameters
+    assert largest_message(parameters, count, signed=True) <= MESSAGE_MAX
+    assert largest_message(parameters, count + 1, signed=True) > MESSAGE_MAX
+    assert peers_accept(identity)
