@@ -122,6 +122,35 @@ class PeerError:
     pointer: int
 
 
+@dataclass(frozen=True, slots=True)
+class AddressFormed:
+    """This host has formed an address, and no other host has it (RFC 3972 §4)."""
+
+    address: bytes
+    interface: str
+    collisions: int
+
+
+@dataclass(frozen=True, slots=True)
+class AddressTaken:
+    """Another host has an address that this one formed; the next has another collision count."""
+
+    address: bytes
+    interface: str
+    collisions: int
+
+
+@dataclass(frozen=True, slots=True)
+class FormingFailed:
+    """No address is formed for a prefix any more, until the operator asks for it."""
+
+    prefix: str
+    interface: str
+    reason: str
+
+
+FormEvent: TypeAlias = AddressFormed | AddressTaken | FormingFailed
+
 Event: TypeAlias = (
     ContextEstablished
     | ContextFailed
@@ -133,4 +162,5 @@ Event: TypeAlias = (
     | PayloadBlocked
     | PeerUpdated
     | PeerError
+    | FormEvent
 )

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from mpcore.errors import WireError
 from mpcore.shim6.cga import sec_of
 from mpcore.shim6.cga_locators import can_sign
-from mpcore.shim6.cga_parameters import multi_prefix_of, parse_parameters
+from mpcore.shim6.cga_parameters import CgaParameters, multi_prefix_of, parse_parameters
 from mpcore.shim6.context import Context
 from mpcore.shim6.identity import Identity
 from mpcore.wire.shim6 import Preference, PreferenceFlag, VerificationMethod
@@ -54,12 +54,16 @@ def kind_of(parameters: bytes | None) -> str:
     if parameters is None:
         return "plain"
     try:
-        parsed = parse_parameters(parameters)
-        if multi_prefix_of(parsed) is None:
-            return "cga"
-        return "hba+cga" if can_sign(parsed) else "hba"
+        return kind_of_parameters(parse_parameters(parameters))
     except WireError:
         return "unknown"
+
+
+def kind_of_parameters(parameters: CgaParameters) -> str:
+    """Return what a structure makes: cga, hba, or hba+cga; WireError for malformed extensions."""
+    if multi_prefix_of(parameters) is None:
+        return "cga"
+    return "hba+cga" if can_sign(parameters) else "hba"
 
 
 def text_of(address: bytes) -> str:

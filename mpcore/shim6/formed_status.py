@@ -1,0 +1,62 @@
+"""What has become of formed addresses, in words and numbers that are ready for JSON."""
+
+from collections.abc import Iterator
+
+from mpcore.shim6.advertised import FOREVER_S
+from mpcore.shim6.former import AddressFormer
+from mpcore.shim6.forming import AddressState
+from mpcore.shim6.prefixes import format_prefix
+from mpcore.shim6.snapshot import kind_of_parameters, text_of
+from mpcore.shim6.units import Unit
+
+
+def describe_formed(former: AddressFormer, now_ns: int) -> list[dict[str, object]]:
+    """Return an entry for each formed address, and for each prefix that none is formed for.
+
+    `state` is ready, deprecated, tentative, taken (another host has it), gone (the kernel lost or refused
+    it), waiting (no router advertises the prefix), or failed; `current` tells whether new conversations are
+    to use it; lifetimes are seconds, None without end.
+    """
+    found = [entry for unit in former.units for entry in _of_unit(former, unit, now_ns)]
+    return found + [_failed(former, prefix) for prefix in former.given_up]
+
+
+def _of_unit(former: AddressFormer, unit: Unit, now_ns: int) -> Iterator[dict[str, object]]:
+    for prefix, address in unit.addresses.items():
+        slot, entry = former.slots.get(address), former.table.get(prefix)
+        preferred_s, valid_s = (0, 0) if entry is None else entry.remaining(now_ns)
+        state = "waiting" if slot is None else slot.state.value
+        if prefix in unit.taken:
+            state = AddressState.TAKEN.value
+        elif slot is not None and slot.state is AddressState.READY and not preferred_s:
+            state = "deprecated"
+        yield {
+            "address": text_of(address),
+            "prefix": format_prefix(prefix),
+            "interface": entry.interface if entry is not None else None,
+            "kind": kind_of_parameters(unit.parameters),
+            "state": state,
+            "current": former.units.current(prefix) is unit,
+            "collisions": unit.parameters.collisions,
+            "preferred_s": _lifetime(preferred_s),
+            "valid_s": _lifetime(valid_s),
+        }
+
+
+def _failed(former: AddressFormer, prefix: bytes) -> dict[str, object]:
+    entry = former.table.get(prefix)
+    return {
+        "address": None,
+        "prefix": format_prefix(prefix),
+        "interface": entry.interface if entry is not None else None,
+        "kind": former.kind.value,
+        "state": "failed",
+        "current": False,
+        "collisions": None,
+        "preferred_s": 0,
+        "valid_s": 0,
+    }
+
+
+def _lifetime(seconds: int) -> int | None:
+    return None if seconds >= FOREVER_S else seconds
