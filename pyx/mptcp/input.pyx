@@ -306,6 +306,14 @@ cdef int input_without_options(plane_t *plane, conn_t *conn, subflow_t *subflow)
     return give_up(plane, conn, subflow)
 
 
+cdef int never_confirmed(const conn_t *conn, uint64_t ack) noexcept nogil:
+    """Data was acknowledged to the subflow, and none ever to the connection (RFC 8684 §3.7).
+
+    The path takes the options from what we send, or the peer has fallen back before us.
+    """
+    return ack > 1 and conn.tx_una == 0 and conn.tx_nxt > 0
+
+
 # --- MPTCP options
 
 cdef uint16_t out_of_place(const conn_t *conn, const subflow_t *subflow,
@@ -672,6 +680,8 @@ cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, con
         if options.seen == 0:
             return input_without_options(plane, conn, subflow)
         subflow.dss_seen = 1
+    if options.seen == 0 and never_confirmed(conn, ack) and may_fall_back(conn, subflow):
+        return input_without_options(plane, conn, subflow)
     if options.seen & ~(1 << MP_DSS):
         misplaced(plane, options, out_of_place(conn, subflow, options))
     result = input_options(plane, conn, subflow, tcp, options)

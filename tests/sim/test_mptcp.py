@@ -208,6 +208,15 @@ def test_options_are_stripped(side: Side | None, matches: object) -> None:
     assert box.touched
 
 
+def test_the_sender_falls_back_as_soon_as_its_data_is_acknowledged_without_a_data_ack() -> None:
+    """RFC 8684 §3.7: also when mapped data of the peer had come before."""
+    box = StripOptions(side=Side.A, matches=on_data)
+    result = check(transfer([boxed(box), CLEAN]), resets=True)
+    times = [time_ns for time_ns, event in result.events["client"] if isinstance(event, ConnectionFellBack)]
+    assert times
+    assert times[0] < 100 * MS
+
+
 def test_options_are_stripped_from_joins_alone() -> None:
     """RFC 8684 §3.2: the subflow fails, the connection does not."""
     result = check(transfer([CLEAN, boxed(StripOptions())]))
