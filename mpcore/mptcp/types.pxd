@@ -279,7 +279,9 @@ cdef struct conn_t:            # owner: Engine
     uint8_t host_dup_acks
     int64_t asked_ns           # the socket's last probe, 0 none
     int64_t host_probe_ns      # when to see whether a socket that has closed is still there
-    uint32_t host_ts_recent
+    uint32_t host_ts_recent    # the socket's TSval to echo: of what its ACK covers (RFC 7323 §4.3)
+    uint32_t host_mark_ts      # … once host_mark_end is acknowledged
+    uint64_t host_mark_end     # above tx_una: data whose stamp is remembered
     uint32_t peer_ts_zero      # TSval towards the socket at ts_zero_ns
     uint32_t host_stamp        # TSval sent to the socket last
     int64_t ts_zero_ns

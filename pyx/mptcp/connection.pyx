@@ -159,6 +159,20 @@ cdef void host_input_data(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexce
         conn.tx_fin = conn.tx_end
 
 
+cdef void note_stamp(conn_t *conn, const tcp_t *tcp) noexcept nogil:
+    """Remember the socket's stamp until the ACK for the data that it came with (RFC 7323 §4.3).
+
+    Our ACKs wait for the peer's: the newest stamp would show a round trip of nothing, and hide that what the
+    socket repeats was only late. One stamp a round trip is enough; between them an older one is echoed.
+    """
+    cdef uint64_t end = unwrap(tcp.seq, conn.host_isn + 1, conn.tx_end) + tcp.payload_size
+    if conn.tx_una == conn.tx_end:
+        conn.host_ts_recent = tcp.ts_val
+    elif conn.host_mark_end <= conn.tx_una and <int64_t>(end - conn.tx_end) > 0:
+        conn.host_mark_end = end
+        conn.host_mark_ts = tcp.ts_val
+
+
 cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
     cdef subflow_t *first = conn.subflows[0]
     mark_dirty(plane, conn)
@@ -173,7 +187,7 @@ cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) no
             connection_abort(plane, conn, 0, 1)
         return HOST_CONSUMED
     if tcp.has & TCP_HAS_TIMESTAMP:
-        conn.host_ts_recent = tcp.ts_val
+        note_stamp(conn, tcp)
     if tcp.flags & TCP_ACK:
         host_input_ack(plane, conn, tcp)
     host_input_data(plane, conn, tcp)

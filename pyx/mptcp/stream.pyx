@@ -212,6 +212,8 @@ cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept n
             conn.fin_ns = NEVER
             conn.host_ack_now = HOST_ACK_DUE
     if offset > conn.tx_una:
+        if conn.tx_una < conn.host_mark_end <= offset:
+            conn.host_ts_recent = conn.host_mark_ts
         conn.tx_una = offset
         conn.host_ack_now = HOST_ACK_DUE
         conn.data_backoff = 0

@@ -190,9 +190,10 @@ class Plane:
         ack: int = 0,
         flags: int = ACK,
         window: int = WINDOW_FIELD,
+        ts: int = TS_LOCAL,
     ) -> Output:
         """Give a segment of the socket to the engine: `seq` and `ack` are data offsets."""
-        stamp = (Timestamps(TS_LOCAL, TS_REMOTE),) if self.timestamps else ()
+        stamp = (Timestamps(ts, TS_REMOTE),) if self.timestamps else ()
         segment = Segment(
             version=4, src=LOCAL, dst=REMOTE, src_port=LOCAL_PORT, dst_port=REMOTE_PORT,
             seq=(ISN_LOCAL + 1 + seq) % MODULUS, ack=(ISN_REMOTE + 1 + ack) % MODULUS, flags=flags,

@@ -21,6 +21,7 @@ from tests.helpers.plane import (
     RST,
     SCALE,
     SECOND,
+    TS_LOCAL,
     TS_REMOTE,
     Output,
     Plane,
@@ -259,6 +260,28 @@ def test_the_socket_sees_the_peers_timestamps_until_there_are_several_paths() ->
     plane.peer(path=1)
     plane.advance(SECOND)
     assert stamp(plane.peer(DATA[10:20], seq=11, ts=TS_REMOTE + 4)) == TS_REMOTE + 11_000
+
+
+def test_the_socket_is_told_the_stamp_of_what_is_acknowledged() -> None:
+    """RFC 7323 §4.3: the newest one would show a round trip of nothing, and that late data was lost."""
+
+    def echo(acked: int, payload: bytes = b"") -> int:
+        plane.acked = acked
+        found = plane.peer(payload, ack=301).host[-1].find(Timestamps)
+        assert isinstance(found, Timestamps)
+        return found.echo
+
+    plane = Plane()
+    plane.host(DATA[:100], ts=TS_LOCAL + 10)
+    plane.host(DATA[100:200], seq=100, ts=TS_LOCAL + 20)
+    plane.host(DATA[200:300], seq=200, ts=TS_LOCAL + 30)
+    plane.host(DATA[:100], seq=0, ts=TS_LOCAL + 40)
+    assert echo(100) == TS_LOCAL + 10
+    assert echo(200) == TS_LOCAL + 20
+    plane.host(DATA[200:300], seq=200, ts=TS_LOCAL + 250)
+    assert echo(300) == TS_LOCAL + 20, "older, never that of a repeat"
+    plane.host(seq=300, ts=TS_LOCAL + 300)
+    assert echo(300, DATA[:10]) == TS_LOCAL + 300
 
 
 # DATA_FIN.
