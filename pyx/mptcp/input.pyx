@@ -731,8 +731,10 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
         return INPUT_CONSUMED
     if not valid_ack(plane, subflow, ack):
         return INPUT_CONSUMED
-    if tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps and seq <= subflow.rcv_nxt and (
-            <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):
+    # the stamp of a mere repeat would have what it overtook refused (RFC 7323 §5.3 R2 and R3)
+    if (tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps
+            and seq <= subflow.rcv_nxt <= seq + tcp.payload_size
+            and <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):
         subflow.ts_recent = tcp.ts_val
     subflow.last_rx_ns = plane.now_ns
     if subflow.ecn:

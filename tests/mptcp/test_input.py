@@ -181,6 +181,16 @@ def test_the_timestamp_to_echo_is_that_of_the_oldest_data_not_acknowledged() -> 
     plane.peer(DATA[:100], ts=TS_REMOTE + 60).to_network(field(Timestamps, echo=TS_REMOTE + 60))
 
 
+def test_the_timestamp_of_a_repeat_does_not_have_late_data_refused() -> None:
+    """RFC 7323 §5.3 R2, R3: what lies before the window leaves no stamp."""
+    plane = Plane()
+    plane.peer(DATA[:10])
+    plane.peer(DATA[10:20], seq=11, ts=TS_REMOTE + 1)
+    plane.peer(DATA[:10], ts=TS_REMOTE + 100)
+    assert plane.peer(DATA[20:30], seq=21, ts=TS_REMOTE + 99).data() == DATA[20:30]
+    assert plane.counter(Counter.PAWS_DROPPED) == 0
+
+
 # ACK numbers.
 
 
