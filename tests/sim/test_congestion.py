@@ -8,7 +8,7 @@ import pytest
 
 from mpcore.config import load_config
 from mpcore.endpoint import Endpoint, connections_of
-from mpcore.sim import EndpointFactory, LinkPlan, LinkSettings, run_transfer
+from mpcore.sim import EndpointFactory, LinkPlan, LinkSettings, TcpSettings, run_transfer
 from tests.helpers.pair import MS, SECOND
 
 CONTROLS = ("lia", "reno", "cubic")
@@ -52,6 +52,21 @@ def test_slow_start_ends_before_the_queue_overflows(control: str) -> None:
     )
     assert result.ok
     assert result.links["link0>"].dropped_queue == 0
+
+
+@pytest.mark.parametrize("control", CONTROLS)
+def test_a_round_trip_that_rises_for_a_moment_does_not_end_slow_start(control: str) -> None:
+    """RFC 9406 §4.2: a train that queues behind itself is no full queue."""
+    result = run_transfer(
+        [plan(10, 150, 300)],
+        up_bytes=2_500_000,
+        client_endpoint=using(control),
+        server_endpoint=using(control),
+        client_tcp=TcpSettings(send_buffer_bytes=1 << 22),
+        server_tcp=TcpSettings(receive_buffer_bytes=1 << 22),
+    )
+    assert result.ok
+    assert result.up.goodput_bps > 0.35 * 10_000_000
 
 
 def test_cubic_regains_its_window_faster_than_reno() -> None:
