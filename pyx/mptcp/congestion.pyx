@@ -135,7 +135,8 @@ cdef uint64_t lia_divisor(const conn_t *conn, const subflow_t *subflow) noexcept
         if not can_carry(other) or other.srtt_ns == 0 or other.suspect:
             continue
         rtt = <double>other.srtt_ns
-        cwnd = <double>other.cwnd
+        # in recovery the window says what may be sent now; what it comes back to counts (RFC 6356 §3)
+        cwnd = <double>(other.ssthresh if other.recovering == 1 else other.cwnd)
         rate_sum += cwnd / rtt
         if cwnd / (rtt * rtt) > best:
             best = cwnd / (rtt * rtt)
