@@ -65,6 +65,8 @@ class Shim6Config(Section, frozen=True):
     return_after_s: Annotated[float, msgspec.Meta(ge=0.0, le=86400.0)] = 60.0
     # Quiet seconds after which a context that no socket needs is discarded (RFC 5533 §9: 300 at least).
     quiescence_s: Duration = 300.0
+    # Seconds to the first repetition of a message that begins a context; doubled each time (RFC 5533 §14).
+    handshake_timeout_s: Duration = 4.0
     # Seconds that a peer is left alone that did not answer, or said that it knows no Shim6 (RFC 5533 §14).
     no_answer_holddown_s: Duration = 60.0
     no_support_holddown_s: Duration = 600.0

@@ -31,6 +31,8 @@ EVENT_WORDS = {
     "exploration-started": "EXPLORING",
     "exploration-finished": "EXPLORED",
     "payload-resumed": "RESUMED",
+    "payload-blocked": "CTX_BLOCKED",
+    "control-blocked": "CTL_BLOCKED",
     "peer-updated": "PEER_UPDATED",
     "peer-error": "PEER_ERROR",
 }

@@ -27,12 +27,14 @@ _IN_SECONDS = {
     "no_answer_holddown_s": "no_r1_holddown_ns",
     "no_support_holddown_s": "icmp_holddown_ns",
 }
+_HANDSHAKE = ("i1_timeout_ns", "i2_timeout_ns", "i2bis_timeout_ns")
 
 
 def settings_of(config: Shim6Config) -> Shim6Settings:
     """Return the settings that the configuration asks for; the others are those of the RFCs."""
     values = {name: getattr(config, name) for name in _SAME}
     durations = {theirs: round(getattr(config, ours) * SECOND) for ours, theirs in _IN_SECONDS.items()}
+    durations |= dict.fromkeys(_HANDSHAKE, round(config.handshake_timeout_s * SECOND))
     return Shim6Settings(**values, **durations)
 
 

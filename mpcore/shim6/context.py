@@ -49,6 +49,7 @@ class Handshake:
     tries: int = 0
     recovering: bool = False
     heard: bool = False  # an I1 of the peer came meanwhile
+    failure: str | None = None  # why the last exchange came to nothing
 
 
 @dataclass(slots=True)
@@ -79,7 +80,12 @@ class Reachability:
     stalled_ns: int | None = None  # heard_ns when an exploration began that no payload has followed yet
     payload_ns: int = -1  # when payload last came
     moved_ns: int = 0  # when the current pair was taken
-    futile: int = 0  # searches since then that ended on it again
+    futile: int = 0  # searches in a row away from pairs that carried no payload, and the last of them
+    futile_ns: int = 0
+    suspects: set[Pair] = field(default_factory=set)  # those pairs
+    blocked: Pair | None = None  # the pair last found to pass probes and no payload
+    chosen: Pair | None = None  # on which the peer's last Operational probe came: the one that it has chosen
+    unanswered: bool = False  # payload comes, and no probe of the search under way is answered
     said_ns: int = -1  # when payload last left
     speaking_ns: int = -1  # when it began to leave without a pause
 

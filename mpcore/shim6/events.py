@@ -102,6 +102,18 @@ class PayloadBlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class ControlBlocked:
+    """Payload comes from the peer, and no pair brings an answer to a probe.
+
+    Something seems to drop protocol 140 at least towards the peer. Payload stays on its pair.
+    """
+
+    ulid_local: bytes
+    ulid_peer: bytes
+    fii: int
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUpdated:
     """The peer changed its locators or their preferences."""
 
@@ -160,6 +172,7 @@ Event: TypeAlias = (
     | ExplorationFinished
     | PayloadResumed
     | PayloadBlocked
+    | ControlBlocked
     | PeerUpdated
     | PeerError
     | FormEvent

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import ExplorationFinished, ExplorationStarted
+from mpcore.shim6.events import ControlBlocked, ExplorationFinished, ExplorationStarted
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Answer, Candidate, Cause, PairPolicy, PairRecord, Situation
 from mpcore.shim6.probes import make_probe
@@ -38,6 +38,8 @@ class Exploration:
     rounds: int = 0
     probes: int = 0
     due: int = 0  # probes that wait for the host's rate
+    taken_ns: int = 0  # since when payload took the pair that failed
+    unanswered: bool = False  # payload came while every pair was tried in vain
 
     def next_pair(self) -> Pair:
         """Return the pair to probe now."""
@@ -110,6 +112,7 @@ class Explorer:
     def leave(self, context: Context) -> None:
         """Take a context out; another one explores in its place, if any has to."""
         self._answers.pop(context.number, None)
+        context.reap.unanswered = False
         group = self._by_context.pop(context.number, None)
         if group is None:
             return
@@ -150,7 +153,8 @@ class Explorer:
             elif first is None:
                 self._want(group, 1, now_ns)
             return
-        exploration = Exploration(cause, context.pair, context, now_ns, [], first)
+        taken_ns = context.reap.moved_ns
+        exploration = Exploration(cause, context.pair, context, now_ns, [], first, taken_ns=taken_ns)
         group.exploration = exploration
         self._reorder(group, now_ns)
         self._shared.count(Shim6Counter.EXPLORATION)
@@ -229,6 +233,7 @@ class Explorer:
             return
         exploration = group.exploration
         if exploration.position >= len(exploration.order):
+            self._judge_unanswered(exploration)
             # Another context gives it a try: the peer may have trouble with this one alone.
             self._replace_leader(group)
             self._reorder(group, now_ns)
@@ -321,7 +326,21 @@ class Explorer:
         if exploration.leader.number not in group.members:
             self._end(group)
 
+    def _judge_unanswered(self, exploration: Exploration) -> None:
+        """Every pair was tried in vain. If payload came meanwhile, it may be Shim6 alone that does not pass.
+
+        The search goes on, ever more slowly, and payload stays where it is: as without Shim6.
+        """
+        context = exploration.leader
+        if exploration.unanswered or context.reap.payload_ns < exploration.started_ns:
+            return
+        exploration.unanswered = context.reap.unanswered = True
+        self._shared.count(Shim6Counter.CONTROL_BLOCKED)
+        self._shared.events.append(ControlBlocked(*context.key))
+
     def _end(self, group: PathGroup) -> None:
+        for member in group.members.values():
+            member.reap.unanswered = False
         group.exploration = None
         self._searches.pop(group.number, None)
         self._shared.deadlines.cancel((TimerKind.EXPLORATION, group.number))

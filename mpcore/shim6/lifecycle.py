@@ -88,6 +88,7 @@ class Lifecycle:
         self._shared.deadlines.arm((TimerKind.HOLDDOWN, context.number), now_ns + time_ns)
         self._shared.count(Shim6Counter.FAILED)
         reason = _NO_SUPPORT if unsupported else _ONE_WAY if context.handshake.heard else _NO_ANSWER
+        context.handshake.failure = reason
         self._shared.events.append(ContextFailed(*context.key, reason))
 
     def handle_holddown(self, context: Context) -> None:

@@ -315,6 +315,7 @@ class Negotiator:
         context.initiator = initiator
         context.active_ns = now_ns
         context.handshake.recovering = False
+        context.reap.blocked = None
         context.update = Update()
         self._shared.deadlines.cancel((TimerKind.HANDSHAKE, context.number))
         self._shared.deadlines.cancel((TimerKind.UPDATE, context.number))

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 
+from mpcore.shim6.blocking import PayloadJudge
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import PathChanged, PayloadBlocked, PayloadResumed
+from mpcore.shim6.events import PathChanged, PayloadResumed
 from mpcore.shim6.exploration import Explorer
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Cause, PairPolicy
@@ -16,8 +17,6 @@ from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import ContextState
 from mpcore.wire.shim6 import Keepalive, Probe, ReachabilityState
 
-# Searches that end on the pair they began with before payload is taken to be what does not pass there.
-_FUTILE_MAX = 2
 _TIMERS = (TimerKind.SEND, TimerKind.KEEPALIVE, TimerKind.KEEPALIVE_INTERVAL)
 
 
@@ -27,6 +26,7 @@ class Reap:
     def __init__(self, shared: Shared, policy: PairPolicy) -> None:
         self.explorer = Explorer(shared, policy, self._retransmit)
         self.returner = Returner(shared, self.explorer, self.suspect)
+        self._judge = PayloadJudge(shared, self.explorer, self._move)
         self.on_moved: Callable[[Context, int], None] = lambda context, now_ns: None
         self._shared = shared
         self._actions: dict[ReapAction, Callable[[Context, int], None]] = {
@@ -52,6 +52,7 @@ class Reap:
     def attach(self, context: Context, pair: Pair, now_ns: int) -> None:
         """A context was established, or recovered: an exchange has just shown that `pair` works both ways."""
         self.explorer.join(context).record(pair).answered_ns = now_ns
+        context.reap.chosen = pair
         self._settle(context, pair, now_ns)
         self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
         if pair != context.key.ulids:
@@ -95,6 +96,7 @@ class Reap:
     def payload_in(self, context: Context, now_ns: int) -> None:
         """Payload, or a message other than Keepalive and Probe, has come."""
         context.reap.heard_ns = now_ns
+        self._judge.note_payload(context, now_ns)
         self._step(context, ReapInput.PAYLOAD_IN, now_ns)
 
     def payload_out(self, context: Context, now_ns: int) -> None:
@@ -122,6 +124,8 @@ class Reap:
         if not record_probe(context, source, destination, probe):
             self._shared.count(Shim6Counter.PROBE_ADDRESSES)
         self._probe = (Pair(destination, source), probe)
+        if probe.state == ReachabilityState.OPERATIONAL:
+            self._note_choice(context, self._probe[0], now_ns)
         event = INPUTS[ReachabilityState(probe.state)]
         if event is ReapInput.PROBE_INBOUND_OK and self._still_asks(context, probe):
             event = ReapInput.PROBE_WHILE_LIKING
@@ -242,6 +246,12 @@ class Reap:
             return False
         return not reports_any(context, probe)
 
+    def _note_choice(self, context: Context, pair: Pair, now_ns: int) -> None:
+        """The peer settled on `pair`: if that is another than before, it may work in this direction again."""
+        before, context.reap.chosen = context.reap.chosen, pair
+        if before not in (None, pair) and context.pair != pair:
+            self.returner.hurry_pair(context, pair, now_ns)
+
     def _renew_reports(self, context: Context, now_ns: int) -> None:
         """Drop reports that nobody asks for any more, so that a probe of a new search is reported alone.
 
@@ -301,39 +311,10 @@ class Reap:
         exploration = self.explorer.group_of(context).exploration
         others = self.explorer.finish(context, now_ns)
         self._adopt(others, context.pair, now_ns)
-        if exploration is not None and exploration.leader is context and exploration.failed == context.pair:
-            self._judge_futile(context, exploration.cause, now_ns)
+        if exploration is not None and exploration.leader is context:
+            self._judge.judge(context, exploration, now_ns)
         self.on_moved(context, now_ns)
         self.returner.consider(context, now_ns)
-
-    def _judge_futile(self, context: Context, cause: Cause, now_ns: int) -> None:
-        """A search ended where it began, twice: messages of Shim6 pass there, and payload seems not to.
-
-        Firewalls may drop payload behind the header of Shim6 (RFC 5533 §15.2). On the ULIDs it has none, so
-        they are taken back.
-        """
-        pair, reap = context.pair, context.reap
-        if pair == context.key.ulids or not self._is_unheard(context, cause, now_ns):
-            return
-        reap.futile += 1
-        if reap.futile < _FUTILE_MAX:
-            return
-        record = self.explorer.group_of(context).record(pair)
-        record.blocked = True
-        record.fail(now_ns, self._shared.settings.return_after_ns)
-        self._shared.count(Shim6Counter.PAYLOAD_BLOCKED)
-        self._shared.events.append(PayloadBlocked(*context.key, *pair))
-        if is_usable(context, context.key.ulids, self._shared.addresses):
-            self._move(context, context.key.ulids, now_ns)
-
-    def _is_unheard(self, context: Context, cause: Cause, now_ns: int) -> bool:
-        """Tell whether payload on the current pair has brought no payload, or the peer misses it."""
-        reap = context.reap
-        if cause is Cause.SEND_TIMEOUT:
-            return reap.payload_ns < reap.moved_ns
-        if cause is Cause.PEER_EXPLORES:
-            return reap.spoke_for_ns(now_ns) >= reap.keepalive_timeout_ns * 9 // 10
-        return False
 
     def _adopt(self, others: list[Context], pair: Pair, now_ns: int) -> None:
         for other in others:
@@ -357,7 +338,7 @@ class Reap:
         if pair != old:
             context.used_pair(old, now_ns)  # answers to what just left on it may still come
             context.pair = pair
-            context.reap.moved_ns, context.reap.futile = now_ns, 0
+            context.reap.moved_ns = now_ns
             self._shared.count(Shim6Counter.PATH_CHANGED)
             self._shared.events.append(PathChanged(*context.key, *old, *pair))
         self._shared.publish(context)

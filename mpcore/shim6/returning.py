@@ -10,6 +10,7 @@ from collections.abc import Callable
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.exploration import Explorer, PathGroup
+from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Cause
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.shared import Shared, TimerKind
@@ -46,6 +47,14 @@ class Returner:
                     record.rests_until_ns = min(record.rests_until_ns, now_ns)
             if settings.return_after_ns:
                 self._shared.deadlines.arm((TimerKind.RETURN, group.number), now_ns + settings.settle_ns)
+
+    def hurry_pair(self, context: Context, pair: Pair, now_ns: int) -> None:
+        """The peer went to `pair`, so it works in its direction: see whether it does in this one too."""
+        group, settings = self._explorer.group_of(context), self._shared.settings
+        record = group.record(pair)
+        if settings.return_after_ns and not record.blocked:
+            record.rests_until_ns = min(record.rests_until_ns, now_ns)
+            self._shared.deadlines.arm((TimerKind.RETURN, group.number), now_ns + settings.settle_ns)
 
     def handle_timeout(self, number: int, now_ns: int) -> None:
         """See whether a context of a group would be better off on another pair, and let it search."""

@@ -9,6 +9,7 @@ from mpcore.shim6.cga_locators import can_sign
 from mpcore.shim6.cga_parameters import CgaParameters, multi_prefix_of, parse_parameters
 from mpcore.shim6.context import Context
 from mpcore.shim6.identity import Identity
+from mpcore.shim6.states import HELD
 from mpcore.wire.shim6 import Preference, PreferenceFlag, VerificationMethod
 
 if TYPE_CHECKING:
@@ -28,7 +29,20 @@ def describe(context: Context) -> dict[str, object]:
         "current_peer": text_of(context.pair.peer),
         "tag_local": f"{context.tag_local:012x}",
         "reap_state": str(context.reap.state),
+        "trouble": trouble_of(context),
     }
+
+
+def trouble_of(context: Context) -> str | None:
+    """Return what an operator should look at: firewalls, mostly; None when nothing is known to be wrong."""
+    if context.state in HELD:
+        return context.handshake.failure
+    if context.reap.unanswered:
+        return "payload comes, but no probe is answered: protocol 140 seems to be dropped towards the peer"
+    if context.reap.blocked is not None:
+        local, peer = map(text_of, context.reap.blocked)
+        return f"from {local} to {peer} probes pass and payload does not: a firewall may drop its header"
+    return None
 
 
 def describe_identity(identity: Identity, manager: "Shim6Manager") -> dict[str, object]:

@@ -73,12 +73,12 @@ def shim6_lab(folder: Path, links: int = 2) -> Iterator[Shim6Lab]:
 
 
 @contextmanager
-def shim6_pair(folder: Path, links: int = 2) -> Iterator[Shim6Pair]:
-    """Run a daemon on both hosts while the block lasts."""
+def shim6_pair(folder: Path, *more: str, links: int = 2) -> Iterator[Shim6Pair]:
+    """Run a daemon on both hosts while the block lasts, with `more` settings, each KEY=VALUE."""
     with (
         shim6_lab(folder, links) as ends,
-        running(ends.lab.a, folder, *settings(folder, "a")) as a,
-        running(ends.lab.b, folder, *settings(folder, "b")) as b,
+        running(ends.lab.a, folder, *settings(folder, "a"), *more) as a,
+        running(ends.lab.b, folder, *settings(folder, "b"), *more) as b,
     ):
         yield Shim6Pair(ends.lab, ends.hosts, a, b)
 

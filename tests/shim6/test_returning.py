@@ -2,10 +2,8 @@
 
 from itertools import pairwise
 
-import pytest
-
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import ContextFailed, PathChanged, PayloadBlocked
+from mpcore.shim6.events import PathChanged
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.wire.shim6 import Preference, Probe, ReachabilityState
@@ -144,72 +142,3 @@ def test_a_search_for_a_liked_pair_does_not_make_the_peer_search() -> None:
     probe_to(lone, ReachabilityState.OPERATIONAL, first.sent[0])
     assert lone.context().pair == (A2, B1)
     assert lone.context().reap.state is ReapState.OPERATIONAL
-
-
-# What firewalls drop.
-
-
-@pytest.mark.parametrize("sources", [(A1, A2), (A1, A2, B1, B2)], ids=["one-way", "both-ways"])
-def test_a_firewall_that_drops_payload_headers_is_recognised(sources: tuple[bytes, ...]) -> None:
-    """RFC 5533 §15.2: Shim6 messages pass. The ULIDs are used as soon as they work, as without Shim6."""
-    pairing = Pairing()
-    pairing.establish()
-    pairing.converse()
-    pairing.cloud.run(1)
-    pairing.cloud.firewall = lambda packet: packet.tag is not None and packet.source in sources
-    for dead in (A1, B1):
-        pairing.cloud.kill(dead)
-    assert pairing.cloud.run(120, lambda: bool(pairing.a.happened(PayloadBlocked)))
-    (event,) = pairing.a.happened(PayloadBlocked)
-    assert isinstance(event, PayloadBlocked)
-    assert (event.local, event.peer) == (A2, B2)
-    assert count(pairing.a.manager, Shim6Counter.PAYLOAD_BLOCKED) == 1
-    pairing.cloud.run(60)
-    assert (A1, B1) in pairs(pairing)
-    for dead in (A1, B1):
-        pairing.cloud.revive(dead)
-    assert pairing.recovers(60)
-
-
-def test_a_peer_that_was_away_is_not_taken_for_a_firewall() -> None:
-    pairing = failed_over(Shim6Settings(return_after_ns=0))
-    for _ in range(3):
-        pairing.b.up = False
-        pairing.cloud.run(20)
-        pairing.b.up = True
-        assert pairing.recovers(60)
-    assert not pairing.a.happened(PayloadBlocked)
-    a = pairing.context(pairing.a)
-    assert a is not None
-    assert a.reap.state is ReapState.OPERATIONAL
-
-
-@pytest.mark.parametrize("sources", [(A1, A2), (B1, B2)], ids=["ours", "the-peers"])
-def test_a_firewall_that_drops_protocol_140_one_way_is_reported(sources: tuple[bytes, ...]) -> None:
-    """Nothing is established, the operator is told, and payload goes on between the ULIDs."""
-    pairing = Pairing()
-    pairing.cloud.firewall = lambda packet: packet.data is not None and packet.source in sources
-    pairing.a.establish(A1, B1)
-    pairing.b.establish(B1, A1)
-    pairing.converse()
-    pairing.cloud.run(300)
-    heard, deaf = (pairing.a, pairing.b) if sources[0] == A1 else (pairing.b, pairing.a)
-    (one_way,) = heard.happened(ContextFailed)
-    (no_answer,) = deaf.happened(ContextFailed)
-    assert isinstance(one_way, ContextFailed)
-    assert isinstance(no_answer, ContextFailed)
-    assert "one direction" in one_way.reason
-    assert "drops protocol 140" in no_answer.reason
-    assert pairing.recovers(1)
-
-
-def test_a_firewall_that_drops_protocol_140_both_ways_is_reported() -> None:
-    pairing = Pairing()
-    pairing.cloud.firewall = lambda packet: packet.data is not None
-    pairing.a.establish(A1, B1)
-    pairing.converse()
-    pairing.cloud.run(300)
-    (failed,) = pairing.a.happened(ContextFailed)
-    assert isinstance(failed, ContextFailed)
-    assert "drops protocol 140" in failed.reason
-    assert pairing.recovers(1)
