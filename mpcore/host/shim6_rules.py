@@ -5,6 +5,8 @@ What the kernel does alone, in a table of nf_tables whose sets name addresses (`
 - `contexts` counts the packets of contexts by source and destination: the liveness of those on their ULIDs,
   while the daemon counts itself what comes to its queue;
 - `talks` and `others` count conversations from `ulids` that have no context, with ports and without;
+- `used` and `used_others` remember for an hour what went by contexts but by TCP, because sockets that are not
+  connected do not tell whom they talk to (`mpcore.host.shim6_sockets`);
 - packets between a pair in `rewriting` get a mark;
 - short segments between a pair in `asked` get it too: for a moment after a change of locators sockets are
   asked for their numbers (`mpcore.host.shim6_kick`), and their answers are to be seen.
@@ -26,6 +28,7 @@ from mpcore.host.iptables import Iptables, restore, script
 TABLE = "mpcore-shim6"
 CONTEXTS, REWRITING, ASKED, ULIDS = "contexts", "rewriting", "asked", "ulids"
 TALKS, OTHERS = "talks", "others"
+USED, USED_OTHERS = "used", "used_others"
 # The table that queues and the priority of the chain in front of it: the first table that the kernel has.
 # Behind the filters of OUTPUT (0), which judge ULIDs; the table security has priority 50 or more.
 OUT_PLACES = (("security", 40), ("mangle", -160))
@@ -36,6 +39,7 @@ TALK_TIMEOUT_S = (
     30  # after which a silent conversation begins anew, as `mpcore.shim6.heuristic.FlowBook` has it
 )
 ACK_SIZE = 60  # octets of a TCP header at most, and so of a segment without payload
+USED_TIMEOUT_S = 3600
 PORTED = "{ tcp, udp, udplite, sctp, dccp }"
 
 
@@ -148,6 +152,7 @@ def table_text(settings: Shim6RuleSettings, out_priority: int) -> str:
     """Return the table of nf_tables: sets empty, rules in place."""
     pair, ports = "ipv6_addr . ipv6_addr", "inet_service . inet_service"
     limits = f"flags dynamic,timeout; timeout {TALK_TIMEOUT_S}s; size {settings.max_talks}; counter;"
+    remembers = limits.replace(f"{TALK_TIMEOUT_S}s", f"{USED_TIMEOUT_S}s")
     counting = "\n".join(counting_rules(settings))
     return f"""table ip6 {TABLE} {{
 set {ULIDS} {{ type ipv6_addr; }}
@@ -159,32 +164,53 @@ set {CONTEXTS} {{
 }}
 set {TALKS} {{ type {pair} . inet_proto . {ports}; {limits} }}
 set {OTHERS} {{ type {pair} . inet_proto; {limits} }}
+set {USED} {{ type {pair} . inet_proto . inet_service; {remembers} }}
+set {USED_OTHERS} {{ type {pair} . inet_proto; {remembers} }}
+chain sent {{
+{remembering("saddr", "daddr", "sport")}
+}}
+chain received {{
+{remembering("daddr", "saddr", "dport")}
+}}
 chain out {{
  type filter hook output priority {out_priority}; policy accept;
  meta mark & {settings.mark_done:#x} != 0 return
  oifname "lo" return
  ip6 saddr != @{ULIDS} return
  rt ipsec exists return
- ip6 saddr . ip6 daddr @{REWRITING} meta mark set meta mark | {settings.mark_rewrite:#x} return
+ ip6 saddr . ip6 daddr @{REWRITING} meta mark set meta mark | {settings.mark_rewrite:#x} goto sent
  ip6 nexthdr tcp ip6 length <= {ACK_SIZE} ip6 saddr . ip6 daddr @{ASKED} \
  meta mark set meta mark | {settings.mark_rewrite:#x}
+ ip6 saddr . ip6 daddr @{CONTEXTS} goto sent
 {counting}
 }}
 chain in {{
  type filter hook input priority {IN_PRIORITY}; policy accept;
- meta mark & {settings.mark_done:#x} != 0 return
  iifname "lo" return
  ip6 daddr != @{ULIDS} return
+ meta mark & {settings.mark_done:#x} != 0 meta l4proto != icmpv6 goto received
+ meta mark & {settings.mark_done:#x} != 0 return
+ ip6 saddr . ip6 daddr @{CONTEXTS} goto received
 {counting}
 }}
 }}
 """
 
 
+def remembering(local: str, peer: str, port: str) -> str:
+    """Return the rules that remember what goes by a context; keys begin with this host's side.
+
+    TCP pays one comparison: its sockets are connected.
+    """
+    pair = f"ip6 {local} . ip6 {peer} . meta l4proto"
+    return f""" meta l4proto tcp return
+ meta l4proto {PORTED} update @{USED} {{ {pair} . th {port} }} return
+ update @{USED_OTHERS} {{ {pair} }}"""
+
+
 def counting_rules(settings: Shim6RuleSettings) -> Iterator[str]:
-    """Yield the rules that count what remains: packets of contexts, then conversations without."""
+    """Yield the rules that count what remains: conversations without context."""
     pair = "ip6 saddr . ip6 daddr"
-    yield f" {pair} @{CONTEXTS} return"
     yield " meta l4proto 140 return"
     if not settings.with_mptcp:
         yield " tcp option mptcp exists return"  # RFC 6629 §7.3: two layers would race

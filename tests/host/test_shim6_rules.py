@@ -71,14 +71,24 @@ def test_only_marked_packets_are_queued_on_the_way_out_and_never_bypass() -> Non
 
 def test_contexts_are_counted_first_and_shim6_itself_never() -> None:
     rules = list(counting_rules(SETTINGS))
-    assert "@contexts return" in rules[0]
-    assert rules[1] == " meta l4proto 140 return"
-    assert rules[2] == " tcp option mptcp exists return"
+    for name, direction in (("out", "sent"), ("in", "received")):
+        chain = table_text(SETTINGS, 40).split(f"chain {name} {{")[1]
+        assert chain.index(f"@contexts goto {direction}") < chain.index("update @talks")
+    assert rules[0] == " meta l4proto 140 return"
+    assert rules[1] == " tcp option mptcp exists return"
     assert [
         rule for rule in rules if "{ 53, 123 }" in rule and ("sport" in rule or "dport" in rule)
-    ] == rules[3:5]
+    ] == rules[2:4]
     assert "update @talks" in rules[-2]
     assert "update @others" in rules[-1]
+
+
+def test_what_goes_by_contexts_is_remembered_from_this_hosts_side() -> None:
+    text = table_text(SETTINGS, 40)
+    assert "update @used { ip6 saddr . ip6 daddr . meta l4proto . th sport }" in text
+    assert "update @used { ip6 daddr . ip6 saddr . meta l4proto . th dport }" in text
+    assert "update @used_others { ip6 daddr . ip6 saddr . meta l4proto }" in text
+    assert text.count(" meta l4proto tcp return") == 2
 
 
 def test_what_the_configuration_leaves_out() -> None:
@@ -90,10 +100,10 @@ def test_what_the_configuration_leaves_out() -> None:
 
 def test_the_table_bounds_what_strangers_can_fill() -> None:
     text = table_text(SETTINGS, 40)
-    for name in ("talks", "others"):
+    for name, timeout_s in (("talks", 30), ("others", 30), ("used", 3600), ("used_others", 3600)):
         (line,) = [line for line in text.splitlines() if line.startswith(f"set {name} ")]
         assert "size 9;" in line
-        assert "timeout 30s;" in line
+        assert f"timeout {timeout_s}s;" in line
     assert "hook output priority 40" in text
     assert 'oifname "lo" return' in text
     assert "rt ipsec exists return" in text
