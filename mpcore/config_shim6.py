@@ -85,7 +85,8 @@ class Shim6Config(Section, frozen=True):
     max_locators: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
     # Conversations without context that are watched.
     max_flows: Count = 65536
-    # Messages of the whole host in a second: R1, R1bis, Errors, verifications of lists, Update Requests.
+    # Messages of the whole host in a second: R1, R1bis, Errors, verifications of lists, Update Requests. Four
+    # times as many messages of strangers as R1 and R1bis may be sent are looked at.
     r1_per_second: PerSecond = 1000
     r1bis_per_second: PerSecond = 200
     errors_per_second: PerSecond = 10

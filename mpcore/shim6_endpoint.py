@@ -30,6 +30,8 @@ from mpcore.wire.rewrite import context_tag
 from mpcore.wire.shim6 import PROTOCOL_SHIM6
 
 EVENTS_MAX = 4096
+# Messages of strangers that are looked at for each R1 and R1bis that may be sent: I1, I2, and as many more.
+MESSAGES_PER_ANSWER = 4
 CONTROL_HOP_LIMIT = 64
 PACKET_GSO = 4  # as in mpcore/store/packet.pxd
 _SOURCE, _DESTINATION = slice(8, 24), slice(24, 40)
@@ -76,6 +78,7 @@ class Shim6Endpoint:
         self.engine = Shim6Engine(
             max_contexts=settings.max_contexts,
             seed=rng.getrandbits(128).to_bytes(16),
+            messages_per_second=MESSAGES_PER_ANSWER * (settings.r1_per_second + settings.r1bis_per_second),
             any_locator=any_locator,
         )
         self._now_ns = now_ns

@@ -59,6 +59,12 @@ cdef struct shim6_talk_t:      # packets of one conversation without context, si
     uint64_t bytes_received
 
 
+cdef struct allowance_t:       # decisions that strangers can ask for
+    uint32_t per_second
+    uint32_t left
+    int64_t since_ns
+
+
 cdef struct shim6_plane_t:     # owner: Shim6Engine
     flow_table_t by_ulids      # the key's ports and version are 0
     flow_table_t by_tag        # the key is the tag alone
@@ -72,9 +78,8 @@ cdef struct shim6_plane_t:     # owner: Shim6Engine
     uint32_t free_count
     uint32_t active_count
     uint32_t talk_count
-    uint32_t punts_per_second  # about packets that anybody may have sent
-    uint32_t punts_left
-    int64_t punts_since_ns
+    allowance_t punts          # about payload and ICMPv6 errors that anybody may have sent
+    allowance_t messages       # control messages with no tag of a context here
     uint8_t any_locator        # payload is taken on any pair, by its tag alone
     uint64_t counters[COUNTER_COUNT]
 

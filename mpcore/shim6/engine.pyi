@@ -26,6 +26,7 @@ class Shim6Engine:
         seed: bytes,
         max_talks: int = 1024,
         punts_per_second: int = 1000,
+        messages_per_second: int = 4800,
         any_locator: bool = False,
     ) -> Self: ...
     def __len__(self) -> int: ...

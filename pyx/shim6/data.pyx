@@ -51,6 +51,10 @@ cdef enum:
     SCTP = 132
     UDP_LITE = 136
     PAYLOAD_BIT = 0x80
+    TYPE = 2                   # of the Shim6 header
+    TAG_END = 12               # in control messages that have one
+    UPDATE_REQUEST = 64        # the first of the messages with the receiver's tag, and the last
+    PROBE = 67
     MLD_FIRST = 130            # to 132; neighbour discovery goes on to 137 (RFC 4861 §4)
     DISCOVERY_LAST = 137
     MLD2_REPORT = 143          # RFC 3810 §5.2
@@ -330,14 +334,14 @@ cdef inline int is_link_scoped(const uint8_t *address) noexcept nogil:
     return load64(address) == 0 and load64(address + 8) <= 1
 
 
-cdef int may_punt(shim6_plane_t *plane, int64_t now_ns) noexcept nogil:
+cdef int may_ask(allowance_t *allowance, int64_t now_ns) noexcept nogil:
     """Take one of the decisions that strangers can ask for in any one second."""
-    if now_ns - plane.punts_since_ns >= SECOND_NS or now_ns < plane.punts_since_ns:
-        plane.punts_since_ns = now_ns
-        plane.punts_left = plane.punts_per_second
-    if plane.punts_left == 0:
+    if now_ns - allowance.since_ns >= SECOND_NS or now_ns < allowance.since_ns:
+        allowance.since_ns = now_ns
+        allowance.left = allowance.per_second
+    if allowance.left == 0:
         return 0
-    plane.punts_left -= 1
+    allowance.left -= 1
     return 1
 
 
@@ -433,7 +437,7 @@ cdef void shim6_incoming(shim6_plane_t *plane, packet_t *packet, int64_t now_ns)
 cdef void punt_or(shim6_plane_t *plane, packet_t *packet, uint8_t verdict, uint32_t counter,
                   int64_t now_ns) noexcept nogil:
     """Ask, or give this verdict when strangers have asked too much."""
-    if may_punt(plane, now_ns):
+    if may_ask(&plane.punts, now_ns):
         settle(plane, packet, VERDICT_PUNT, counter)
     else:
         settle(plane, packet, verdict, COUNTER_SHIM6_LIMIT_PUNT)
@@ -462,7 +466,11 @@ cdef void shimmed(shim6_plane_t *plane, packet_t *packet, uint32_t total, uint32
         settle(plane, packet, VERDICT_DROP, COUNTER_SHIM6_PAYLOAD_MALFORMED)
         return
     if not data[at + 2] & PAYLOAD_BIT:
-        settle(plane, packet, VERDICT_PUNT, COUNTER_SHIM6_CONTROL_RX)
+        # Only the peer of a context knows its tag; what anybody can make up must not keep the core busy.
+        if is_known_tag(plane, data + at, total - at) or may_ask(&plane.messages, now_ns):
+            settle(plane, packet, VERDICT_PUNT, COUNTER_SHIM6_CONTROL_RX)
+        else:
+            settle(plane, packet, VERDICT_DROP, COUNTER_SHIM6_LIMIT_PUNT)
         return
     if data[at + 1] != 0:
         settle(plane, packet, VERDICT_DROP, COUNTER_SHIM6_PAYLOAD_MALFORMED)
@@ -478,6 +486,14 @@ cdef void shimmed(shim6_plane_t *plane, packet_t *packet, uint32_t total, uint32
         settle(plane, packet, VERDICT_DROP, COUNTER_SHIM6_PAYLOAD_INSANE)
         return
     remove(plane, packet, <uint32_t>slot, now_ns)
+
+
+cdef inline int is_known_tag(const shim6_plane_t *plane, const uint8_t *header,
+                             uint32_t size) noexcept nogil:
+    """Tell whether a control message carries the tag of a context: RFC 5533 §5.3, types from 64 on."""
+    if size < TAG_END or header[TYPE] < UPDATE_REQUEST or header[TYPE] > PROBE:
+        return 0
+    return shim6_find_tag(plane, load64(header + TAG_END - 8) & TAG_MASK) >= 0
 
 
 cdef inline int expected(const shim6_plane_t *plane, const shim6_context_t *context,

@@ -89,6 +89,7 @@ cdef class Shim6Engine:
         seed: 16 random octets that key the tables
         max_talks: most conversations without context that are counted between two looks; 0 counts none
         punts_per_second: most decisions that packets of strangers may ask for in any one second
+        messages_per_second: most control messages without a tag of a context that are handed on in a second
         any_locator: take payload on any addresses, as RFC 5533 §12.4 allows, by its tag alone. Off, packets
             on pairs that the context is not known to use are decided on by `accept_pair`, which closes the
             way around ingress filters of RFC 5533 §16.2.
@@ -97,14 +98,15 @@ cdef class Shim6Engine:
     """
 
     def __cinit__(self, *, uint32_t max_contexts, bytes seed not None, uint32_t max_talks=1024,
-                  uint32_t punts_per_second=1000, bint any_locator=False):
+                  uint32_t punts_per_second=1000, uint32_t messages_per_second=4800,
+                  bint any_locator=False):
         if len(seed) != 16:
             raise ValueError("the seed has 16 octets")
         if shim6_plane_init(&self.plane, max_contexts, max_talks, int.from_bytes(seed[:8], "big"),
                             int.from_bytes(seed[8:], "big")) < 0:
             raise MemoryError
-        self.plane.punts_per_second = punts_per_second
-        self.plane.punts_left = punts_per_second
+        self.plane.punts.per_second = self.plane.punts.left = punts_per_second
+        self.plane.messages.per_second = self.plane.messages.left = messages_per_second
         self.plane.any_locator = any_locator
         self._slots = {}
 

@@ -12,6 +12,18 @@ from mpcore.errors import CapacityError, LocalProtocolError
 from mpcore.shim6.effects import Path
 from mpcore.shim6.engine import Shim6Engine
 from mpcore.wire.rewrite import fix_checksums
+from mpcore.wire.shim6 import (
+    I1,
+    I2,
+    R2,
+    Keepalive,
+    Message,
+    Probe,
+    ProbeEntry,
+    UpdateAck,
+    UpdateRequest,
+    emit_message,
+)
 from tests.helpers.shim6 import (
     DESTINATION,
     ESP,
@@ -42,9 +54,19 @@ FORK = replace(SWITCHED, number=2, fii=7, tag_local=5, tag_peer=6)
 GSO, CHECKSUM_NOT_READY, TRUNCATED = 4, 1, 2
 
 
-def engine(*paths: Path, max_contexts: int = 8, punts: int = 10**6, any_locator: bool = False) -> Shim6Engine:
+def engine(
+    *paths: Path,
+    max_contexts: int = 8,
+    punts: int = 10**6,
+    messages: int = 10**6,
+    any_locator: bool = False,
+) -> Shim6Engine:
     made = Shim6Engine(
-        max_contexts=max_contexts, seed=bytes(range(16)), punts_per_second=punts, any_locator=any_locator
+        max_contexts=max_contexts,
+        seed=bytes(range(16)),
+        punts_per_second=punts,
+        messages_per_second=messages,
+        any_locator=any_locator,
     )
     for path in paths:
         made.install(path)
@@ -54,6 +76,11 @@ def engine(*paths: Path, max_contexts: int = 8, punts: int = 10**6, any_locator:
 def shimmed(tag: int, following: int = TCP, rest: bytes = b"upper layer", *, length: int = 0) -> bytes:
     """A packet of the peer on the locators of SWITCHED."""
     return ip6(B2, A2, SHIM6, bytes([following, length]) + (2**47 | tag).to_bytes(6) + rest)
+
+
+def control(message: Message) -> bytes:
+    """A control message of the peer, or of who says so."""
+    return ip6(B2, A2, SHIM6, emit_message(message))
 
 
 def moved(plane: Shim6Engine) -> dict[str, int]:
@@ -284,6 +311,22 @@ def test_strangers_cannot_ask_for_more_than_the_limit() -> None:
     assert verdicts == [PUNT, PUNT, PUNT, DROP, DROP]
     assert plane.process(IN, shimmed(1234), 10**9 + 1)[0] == PUNT
     assert moved(plane) == {"SHIM6_PAYLOAD_PUNTED": 4, "SHIM6_LIMIT_PUNT": 2}
+
+
+def test_control_messages_of_strangers_are_bounded_and_those_of_peers_are_not() -> None:
+    """RFC 5533 §16.2: forged I1 and I2 keep the core busy at a bounded rate only."""
+    plane = engine(SWITCHED, messages=3)
+    forged: list[Message] = [I1(TAG_A, 1), Keepalive(TAG_B), R2(TAG_A, 1), I2(TAG_A, 1, 2), UpdateAck(9, 1)]
+    verdicts = [plane.process(IN, control(message), 1)[0] for message in forged]
+    assert verdicts == [PUNT, PUNT, PUNT, DROP, DROP]
+    probe = Probe(TAG_A, 0, (ProbeEntry(B2, A2, 1),))
+    for message in (UpdateRequest(TAG_A, 1), UpdateAck(TAG_A, 1), Keepalive(TAG_A), probe):
+        assert plane.process(IN, control(message), 1)[0] == PUNT
+    cut = control(Keepalive(TAG_A))
+    assert plane.process(IN, ip6(B2, A2, SHIM6, cut[40:51]), 1)[0] == DROP
+    assert plane.process(IN, shimmed(1234), 1)[0] == PUNT  # an allowance of its own
+    assert moved(plane) == {"SHIM6_CONTROL_RX": 7, "SHIM6_LIMIT_PUNT": 3, "SHIM6_PAYLOAD_PUNTED": 1}
+    assert plane.process(IN, control(I1(1, 1)), 10**9 + 1)[0] == PUNT
 
 
 def test_the_table_is_bounded() -> None:
