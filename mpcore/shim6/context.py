@@ -14,6 +14,7 @@ from mpcore.wire.shim6 import Preference, ProbeEntry
 
 _RECENT_PAIRS_MAX = 32
 _SENT_PROBES_MAX = 32
+_NONCES_KEPT = 16
 _PREFIX_SIZE = 8
 _PAUSE_NS = 5 * SECOND  # of outgoing payload
 
@@ -106,13 +107,29 @@ class Update:
 
     `news` is what the peer has not acknowledged: generation, preferences, and the Keepalive Timeout in
     seconds; None when it has all.
-    `answered_nonce` is that of the peer's own last request.
+    `answered` are the nonces of the peer's own last requests, the latest at the end.
     """
 
     nonce: int = 0
     tries: int = 0
     news: tuple[int, tuple[Preference, ...], int] | None = None
-    answered_nonce: int | None = None
+    answered: deque[int] = field(default_factory=lambda: deque(maxlen=_NONCES_KEPT))
+
+    @classmethod
+    def after(cls, nonce: int | None) -> "Update":
+        """Return the state in which the peer's last request had this nonce; None: there was none."""
+        update = cls()
+        if nonce is not None:
+            update.answered.append(nonce)
+        return update
+
+    def is_latest(self, nonce: int) -> bool:
+        """Tell whether the peer's last request had this nonce: its acknowledgement was lost."""
+        return bool(self.answered) and self.answered[-1] == nonce
+
+    def was_superseded(self, nonce: int) -> bool:
+        """Tell whether an earlier request of the peer had this nonce."""
+        return nonce in self.answered and not self.is_latest(nonce)
 
 
 @dataclass(slots=True)

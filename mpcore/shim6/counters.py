@@ -49,6 +49,7 @@ class Shim6Counter(Enum):
     REFUSED_LOCATOR = "Shim6ExtRefusedLocator", "dropped: a locator failed its verification"
     TOO_MANY_LOCATORS = "Shim6ExtTooManyLocators", "dropped: more locators than the limit"
     OLD_GENERATION = "Shim6ExtOldGeneration", "dropped: a locator list that was replaced before"
+    REPLAYED_UPDATE = "Shim6ExtReplayedUpdate", "dropped: an Update Request that a later one has superseded"
     WRONG_GENERATION = "Shim6ExtWrongGeneration", "dropped: preferences for another locator list"
     WRONG_COUNT = "Shim6ExtWrongCount", "dropped: preferences for another number of locators"
     WRONG_NONCE = "Shim6ExtWrongNonce", "dropped: acknowledges no outstanding update"

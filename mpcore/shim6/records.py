@@ -96,7 +96,7 @@ def record_of(context: Context) -> ContextRecord | None:
         locator_peer=context.pair.peer,
         initiator=context.initiator,
         initiator_nonce=context.handshake.initiator_nonce,
-        answered_nonce=context.update.answered_nonce,
+        answered_nonce=context.update.answered[-1] if context.update.answered else None,
         keepalive_timeout_ns=context.reap.keepalive_timeout_ns,
         searching=context.reap.state is not ReapState.OPERATIONAL,
         local=_record_local(context.local),
@@ -150,7 +150,7 @@ def context_of(record: ContextRecord, number: int, now_ns: int) -> Context:
         active_ns=now_ns,
         initiator=record.initiator,
         reap=Reachability(keepalive_timeout_ns=record.keepalive_timeout_ns),
-        update=Update(answered_nonce=record.answered_nonce),
+        update=Update.after(record.answered_nonce),
     )
     if not all(is_routable(one) for one in (record.ulid_local, *context.peer.addresses, record.ulid_peer)):
         raise LocalProtocolError("an address of it cannot be in any packet between hosts")

@@ -77,6 +77,10 @@ class Updater:
 
     def handle_request(self, arrival: Arrival, context: Context, message: UpdateRequest) -> None:
         """Take in what the peer says, and acknowledge it (RFC 5533 §10.4)."""
+        if context.update.was_superseded(message.request_nonce):
+            # A copy that came late, or was sent again by somebody: what it says is not true any more.
+            self._shared.count(Shim6Counter.REPLAYED_UPDATE)
+            return
         locators = find_option(message, LocatorList)
         if locators is not None and context.peer.replaced_before(locators.generation):
             self._shared.count(Shim6Counter.OLD_GENERATION)
@@ -96,8 +100,8 @@ class Updater:
         if context.tag_peer is not None:
             self._shared.send(arrival.pair, UpdateAck(context.tag_peer, message.request_nonce))
             self._reap.payload_out(context, arrival.now_ns)
-        if context.update.answered_nonce != message.request_nonce:
-            context.update.answered_nonce = message.request_nonce
+        if not context.update.is_latest(message.request_nonce):
+            context.update.answered.append(message.request_nonce)
             self._shared.events.append(PeerUpdated(*context.key, context.peer.addresses))
             self.reconsider(context, arrival.now_ns)
 
