@@ -2,7 +2,7 @@
 
 import socket
 from pathlib import Path
-from random import Random
+from random import Random, SystemRandom
 
 import pytest
 
@@ -55,6 +55,11 @@ def hosts(tmp_path: Path) -> tuple[Host, Host]:
     exchange(a, b)
     assert [str(context.state) for context in a.endpoint.manager.contexts()] == ["established"]
     return a, b
+
+
+def test_chance_is_the_systems(hosts: tuple[Host, Host]) -> None:
+    """RFC 5533 §16.2: tags and nonces are what protects a context off the path."""
+    assert isinstance(hosts[0].endpoint.manager._shared.rng, SystemRandom)
 
 
 def test_a_killed_daemon_comes_back_with_its_contexts(hosts: tuple[Host, Host]) -> None:

@@ -135,6 +135,8 @@ def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
         wait_until(pair.moved, "both hosts to move")
         assert asks(asker, listener, b"moved")
         assert pings(pinger, b"moved")
+        # Each fragment has a header of its own, and is put together behind it.
+        wait_until(lambda: asks(asker, listener, bytes(range(256)) * 16), "a datagram in fragments")
         assert asker.getpeername()[0] == client.getpeername()[0] == pair.ulid_b
 
 
@@ -152,11 +154,11 @@ def asks(asker: socket.socket, listener: socket.socket, data: bytes) -> bool:
     """Send a datagram there and back; tell whether it came."""
     try:
         asker.send(data)
-        got, source = listener.recvfrom(100)
+        got, source = listener.recvfrom(9000)
         while got != data:
-            got, source = listener.recvfrom(100)
+            got, source = listener.recvfrom(9000)
         listener.sendto(data, source)
-        while asker.recv(100) != data:
+        while asker.recv(9000) != data:
             pass
     except TimeoutError:
         return False

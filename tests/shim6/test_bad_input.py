@@ -50,7 +50,7 @@ from mpcore.wire.shim6 import (
     find_option,
 )
 from tests.shim6.test_context_update import TAG, established, update
-from tests.shim6.world import A1, A2, B1, B2, C1, Lone, address, peer_options
+from tests.shim6.world import A1, A2, B1, B2, C1, Lone, Pairing, address, count, peer_options
 
 C = Shim6Counter
 BROKEN = Preference(PreferenceFlag.BROKEN)
@@ -138,6 +138,30 @@ def test_a_second_r2_is_dropped() -> None:
     assert lone.hear(R2(TAG + 1, nonce, peer_options(generation=9))) == []
     assert lone.count(C.UNEXPECTED) == 1
     assert shot(lone) == before
+
+
+def test_a_forged_r1bis_costs_a_recovery_and_no_more() -> None:
+    """RFC 5533 §7.18, §7.19: payload goes on meanwhile, and the peer knows the I1 for that of its context."""
+    pairing = Pairing()
+    pairing.establish()
+    pairing.converse()
+    pairing.cloud.run(1)
+    a, b = pairing.context(pairing.a), pairing.context(pairing.b)
+    assert a is not None
+    assert b is not None
+    tags = (a.tag_local, b.tag_local)
+    now_ns = pairing.cloud.clock.now_ns
+    recent = pairing.b.manager._negotiator._responder.nonce(now_ns)
+    forged = R1bis(b.tag_local, recent, (ResponderValidator(b"guess"),))
+    pairing.a.manager.handle_control(B1, A1, emit_message(forged), now_ns)
+    pairing.a.drain()
+    before = len(pairing.a.received)
+    pairing.cloud.run(60)
+    assert len(pairing.a.received) - before > 590
+    assert pairing.both("established")
+    assert (a.tag_local, b.tag_local) == (b.tag_peer, a.tag_peer) == tags
+    assert count(pairing.b.manager, C.WRONG_VALIDATOR) > 0
+    assert pairing.kinds.count("R2") == 1
 
 
 # Exchanges.

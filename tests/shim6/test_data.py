@@ -264,6 +264,28 @@ def test_payload_that_no_context_may_carry_is_dropped(following: int, rest: byte
     assert moved(plane) == {"SHIM6_PAYLOAD_INSANE": 1}
 
 
+@pytest.mark.parametrize(
+    ("data", "kind", "counter"),
+    [
+        (ip6(B2, A2, SHIM6, b"\x06\0\x80"), DROP, "SHIM6_PAYLOAD_MALFORMED"),
+        (shimmed(TAG_A, length=1, rest=bytes(40)), DROP, "SHIM6_PAYLOAD_MALFORMED"),
+        (
+            ip6(b"\xfe\x80" + B2[2:], A2, SHIM6, bytes([TCP, 0]) + (2**47 | TAG_A).to_bytes(6) + bytes(20)),
+            DROP,
+            "SHIM6_PAYLOAD_ADDRESS",
+        ),
+        (packet(B2, A2, FRAGMENT, SHIM6, upper=shimmed(TAG_A)[40:]), DROP, "SHIM6_FRAGMENT"),
+        (shimmed(TAG_A)[:44], PASS, "SHIM6_FOREIGN"),
+        (b"\x45" + bytes(40), PASS, "SHIM6_FOREIGN"),
+    ],
+)
+def test_each_refusal_has_its_counter(data: bytes, kind: VerdictKind, counter: str) -> None:
+    # RFC 5533 §5.2, §12.3
+    plane = engine(SWITCHED)
+    assert plane.process(IN, data, 1) == (kind, None)
+    assert moved(plane) == {counter: 1}
+
+
 def test_echo_requests_are_packets_of_a_transport() -> None:
     plane = engine(SWITCHED)
     assert plane.process(OUT, packet(A1, B1, ICMPV6, upper=bytes([128]) + bytes(20)), 1)[0] == REWRITE
@@ -300,6 +322,19 @@ def test_errors_about_contexts_are_asked_about_and_others_not() -> None:
     assert plane.process(IN, icmp6(C1, A2, error + sent), 1)[0] == PUNT
     assert plane.process(IN, icmp6(C1, A1, error + packet(A1, B1, TCP)), 1)[0] == PUNT
     assert plane.process(IN, icmp6(C1, A1, error + packet(A1, C1, TCP)), 1)[0] == PASS
+
+
+def test_errors_in_a_flood_are_not_looked_at() -> None:
+    """One about a Shim6 header means nothing to a transport; one between ULIDs is a transport's own."""
+    plane = engine(SWITCHED, punts=1)
+    _, sent = plane.process(OUT, packet(A1, B1, TCP), 1)
+    assert sent is not None
+    error = bytes([1, 0, 0, 0, 0, 0, 0, 0])
+    verdicts = [
+        plane.process(IN, icmp6(C1, A1, error + quoted), 1)[0] for quoted in (sent, sent, packet(A1, B1, TCP))
+    ]
+    assert verdicts == [PUNT, DROP, PASS]
+    assert moved(plane) == {"SHIM6_PAYLOAD_TX": 1, "SHIM6_ICMP_RX": 1, "SHIM6_LIMIT_PUNT": 2}
 
 
 # Limits.
