@@ -93,7 +93,8 @@ class Lifecycle:
 
     def handle_holddown(self, context: Context) -> None:
         """The time to leave a peer alone is over."""
-        self.discard(context, "hold-down is over")
+        if context.state in HELD:
+            self.discard(context, "hold-down is over")
 
     def handle_teardown(self, context: Context, now_ns: int) -> None:
         """Discard a context that has been quiet for long and that no socket may use (RFC 5533 §9)."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from mpcore.shim6.settings import Shim6Settings
+from mpcore.shim6.shared import TimerKind
 from mpcore.shim6.states import ContextAction, ContextInput, ContextState, step
 from mpcore.wire.shim6 import (
     I1,
@@ -145,3 +146,51 @@ def test_payload_follows_the_table(state: ContextState) -> None:
     action, _ = step(state, E.PAYLOAD)
     assert sent == SENT.get(action, set())
     assert (path is not None) == (action not in (A.SEND_R1BIS, A.DROP))
+
+
+def time_out(lone: Lone, *, exhausted: bool = False) -> None:
+    """Let the retransmission timer run out, of a context that may have none."""
+    context = lone.manager.find(A1, B1)
+    if context is not None:
+        context.handshake.tries = 99 if exhausted else 1
+        lone.manager._shared.deadlines.arm((TimerKind.HANDSHAKE, context.number), lone.now_ns)
+        lone.manager.handle_timeout(lone.now_ns)
+
+
+def end_holddown(lone: Lone) -> None:
+    """Let the hold-down end, of a context that may have none."""
+    context = lone.manager.find(A1, B1)
+    if context is not None:
+        lone.manager._shared.deadlines.arm((TimerKind.HOLDDOWN, context.number), lone.now_ns)
+        lone.manager.handle_timeout(lone.now_ns)
+
+
+def refuse_i1(lone: Lone) -> None:
+    lone.manager.handle_icmp(4, 1, quote(lone, I1(own_tag(lone), own_nonce(lone))), lone.now_ns)
+
+
+LOCAL: dict[ContextInput, Callable[[Lone], object]] = {
+    E.START: lambda lone: lone.manager.establish(A1, B1, lone.now_ns),
+    E.TIMEOUT: time_out,
+    E.EXHAUSTED: lambda lone: time_out(lone, exhausted=True),
+    E.UNSUPPORTED: refuse_i1,
+    E.HOLDDOWN_OVER: end_holddown,
+    E.DISCARD: lambda lone: lone.manager.discard(A1, B1),
+}
+
+
+@pytest.mark.parametrize("state", S)
+@pytest.mark.parametrize("event", LOCAL)
+def test_what_comes_from_this_host_follows_the_table(state: ContextState, event: ContextInput) -> None:
+    """RFC 5533 §7.7, §7.8, §7.12, §7.19, §9."""
+    lone = lone_in(state)
+    LOCAL[event](lone)
+    sent = {type(one).__name__ for one in lone.drain()}
+    action, following = step(state, event)
+    context = lone.manager.find(A1, B1)
+    assert (context.state if context is not None else S.IDLE) is following
+    assert sent == SENT.get(action, set())
+
+
+def test_every_input_of_the_table_is_driven() -> None:
+    assert set(MESSAGES) | set(LOCAL) | {E.PAYLOAD} == set(E)
