@@ -9,10 +9,11 @@ import pytest
 from mpcore.errors import HostError
 from mpcore.host import shim6_watch
 from mpcore.host.nftables import Change, Count
-from mpcore.host.shim6_rules import CONTEXTS, OTHERS, REWRITING, TALKS, ULIDS
+from mpcore.host.shim6_rules import ASKED, CONTEXTS, OTHERS, REWRITING, TALKS, ULIDS
 from mpcore.host.shim6_watch import KernelView, Seen, rewrites
 from mpcore.shim6.effects import Path
 from mpcore.shim6.heuristic import FlowKey
+from mpcore.shim6.locators import Pair
 
 A1, A2, B1, B2 = (bytes([0x20, 1, *bytes(13), last]) for last in (1, 2, 3, 4))
 TCP = 6
@@ -23,7 +24,7 @@ class FakeSets:
 
     def __init__(self, table: str) -> None:
         self.sets: dict[str, dict[bytes, list[int]]] = {
-            name: {} for name in (ULIDS, CONTEXTS, REWRITING, TALKS, OTHERS)
+            name: {} for name in (ULIDS, ASKED, CONTEXTS, REWRITING, TALKS, OTHERS)
         }
         self.fails: OSError | None = None
         self.closed = False
@@ -207,3 +208,13 @@ def test_a_flushed_ruleset_is_told(view: KernelView) -> None:
         list(view.talks())
     view.close()
     assert sets_of(view).closed
+
+
+def test_only_the_sockets_that_are_asked_are_listened_to(view: KernelView) -> None:
+    first, second = Pair(A1, B1), Pair(A1, B2)
+    view.show_acks([first])
+    view.show_acks([first, second])
+    view.show_acks([second])
+    assert set(sets_of(view).sets[ASKED]) == {A1 + B2}
+    view.show_acks([])
+    assert not sets_of(view).sets[ASKED]

@@ -1,6 +1,6 @@
 """Bad input that no other test is about: each gets what the RFC says, and moves the counter that tells of it.
 
-docs/shim6-bad-input.md is the whole list; tests/test_bad_input_table.py holds it against the code.
+docs/shim6-bad-input.md is the whole list; tests/shim6/test_bad_input_table.py holds it against the code.
 """
 
 from dataclasses import replace
