@@ -128,6 +128,17 @@ def test_counters_that_never_moved() -> None:
             {"event": "connection-fell-back", "token": None, "reason": "data in the SYN"},
             '[     FELL_BACK] reason="data in the SYN"',
         ),
+        (
+            {
+                "event": "payload-blocked",
+                "ulid_local": "fd00::1",
+                "fii": 0,
+                "local": "fd01::1",
+                "peer": "fd01::2",
+            },
+            "[   CTX_BLOCKED] saddr6=fd01::1 ulid_local=fd00::1 fii=0 peer=fd01::2",
+        ),
+        ({"event": "control-blocked", "fii": 0}, "[   CTL_BLOCKED] fii=0"),
         ({"event": "quite-new", "colour": "red"}, "[     QUITE_NEW] colour=red"),
     ],
 )

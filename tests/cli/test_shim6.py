@@ -1,15 +1,17 @@
 """`mpcore shim6` against a daemon with the real control core, whose two contexts no peer ever saw."""
 
 import json
+import re
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
 from typing import Any
 
+import click
 import msgspec
 import pytest
 
-from mpcore.cli.main import run
+from mpcore.cli.main import cli, run
 from mpcore.host.control_handlers import SHIM6_METHODS
 from mpcore.host.shim6_handlers import Shim6Handlers
 from mpcore.host.shim6_log import Shim6Log
@@ -21,6 +23,7 @@ from mpcore.sim import rng
 from mpcore.sim.shim6_identity import ToyVerifier, toy_identities
 from mpcore.wire.shim6 import PreferenceFlag
 from tests.cli.conftest import fake_daemon
+from tests.helpers.sources import ROOT
 from tests.shim6.world import A1, A2, B1, B2, C1, Pairing
 
 NOW_NS = 5 * SECOND
@@ -237,3 +240,38 @@ def test_while_shim6_is_off_that_is_said(tmp_path: Path, capsys: Capture) -> Non
     out, err = capsys.readouterr()
     assert out == "no contexts\n"
     assert err == "mpcore: Shim6 is off: set shim6.enabled to true and start the daemon again\n"
+
+
+# What LinShim6's console knew, in its own order of help.
+LINSHIM6 = (
+    "ls", "cat", "rm", "nbc", "sla", "dcp", "set tsend", "get timelog", "reset timelog", "get artlog", "dkc",
+    "dkp", "help", "quit",
+)  # fmt: skip
+
+
+def counterparts() -> dict[str, list[str]]:
+    """The table of docs/shim6.md: LinShim6's commands, and those of here beside each."""
+    found: dict[str, list[str]] = {}
+    for line in (ROOT / "docs" / "shim6.md").read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        theirs = re.findall(r"`([a-z ]+?)(?: [A-Z*]+)?`", cells[0])
+        if line.startswith("|") and set(theirs) & set(LINSHIM6):
+            for one in theirs:
+                found.setdefault(one, []).extend(re.findall(r"`mpcore ([^`]+)`", cells[1]))
+    return found
+
+
+@pytest.mark.parametrize("theirs", LINSHIM6)
+def test_each_command_of_linshim6_has_a_counterpart_that_exists(theirs: str) -> None:
+    named = counterparts()[theirs]
+    assert named or theirs == "quit"
+    for text in named:
+        command: click.Command = cli
+        for word in (word for word in text.split() if word.islower() and not word.startswith("-")):
+            if not isinstance(command, click.Group):
+                continue
+            found = command.get_command(click.Context(command), word)
+            assert found is not None, text
+            command = found
+        options = {option for param in command.params for option in param.opts} | {"--help"}
+        assert {word for word in text.split() if word.startswith("-")} <= options
