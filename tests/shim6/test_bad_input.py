@@ -15,6 +15,7 @@ from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.hba import make_hba_set
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.manager import Shim6Manager
+from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.settings import Shim6Settings
 from mpcore.shim6.states import ContextState
 from mpcore.wire.shim6 import (
@@ -332,6 +333,30 @@ def test_a_spoofed_keepalive_hides_a_failure_and_does_no_more() -> None:
         assert lone.hear(Keepalive(lone.context().tag_local)) == []
         lone.wait(1)
     assert shot(lone) == before
+
+
+@pytest.mark.parametrize("state", ReachabilityState)
+@pytest.mark.parametrize("source", [B1, B2])
+def test_a_spoofed_probe_costs_a_search_and_no_payload(state: ReachabilityState, source: bytes) -> None:
+    """RFC 5534 §6.7, §8: whoever is on the path can ask for a search, which the true peer's reports end."""
+    pairing = Pairing()
+    pairing.establish()
+    pairing.converse()
+    pairing.cloud.run(1)
+    a = pairing.context(pairing.a)
+    assert a is not None
+    now_ns = pairing.cloud.clock.now_ns
+    reports = (ProbeEntry(A2, B2, 77), ProbeEntry(A1, B2, 78))
+    probe = Probe(a.tag_local, state, (ProbeEntry(source, A1, 9),), reports)
+    pairing.a.manager.handle_control(source, A1, emit_message(probe), now_ns)
+    pairing.a.drain()
+    before = len(pairing.a.received)
+    pairing.cloud.run(30)
+    assert a.pair == (A1, B1) or (source, state) == (B2, ReachabilityState.EXPLORING)
+    assert a.pair in {(A1, B1), (A1, B2)}
+    assert a.reap.state is ReapState.OPERATIONAL
+    assert len(pairing.a.received) - before > 290
+    assert len([one for one in pairing.kinds if one == "Probe"]) < 20
 
 
 def test_payload_with_an_unknown_tag_draws_a_bounded_number_of_r1bis() -> None:
