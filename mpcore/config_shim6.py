@@ -8,6 +8,7 @@ from mpcore.config_types import SECOND_NS, Count, ExcludeRule, Port, Section
 
 PerSecond = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Place = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
+FormPrefix = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:]+::/64@[^\s/@]{1,15}$")]
 Duration = Annotated[float, msgspec.Meta(ge=0.001, le=86400.0)]
 
 
@@ -28,6 +29,26 @@ class Shim6Config(Section, frozen=True):
     # cga make` write them (RFC 3972, RFC 5535). A key is looked for beside: host.pem for host.hba. The
     # administrator assigns the addresses.
     identities: tuple[str, ...] = ()
+    # What is formed for the prefixes that routers advertise for autoconfiguration, and for form_prefixes: an
+    # address for each that a key signs for (RFC 3972), a set that needs no key (RFC 5535), or a set whose key
+    # signs for the prefixes that come later. "off": addresses come by identities alone.
+    form: Literal["off", "cga", "hba", "hba+cga"] = "off"
+    # Interfaces whose router advertisements count; empty: all but mptcp.exclude_interfaces and lo.
+    form_interfaces: tuple[str, ...] = ()
+    # Prefixes that no router needs to advertise, such as "2001:db8:1::/64@eth0".
+    form_prefixes: tuple[FormPrefix, ...] = ()
+    # Where an address is formed, keep the kernel from forming its own (autoconf=0 on the interface), and
+    # deprecate those: programs take the formed one.
+    form_alone: bool = True
+    # Sec of new addresses; 1 takes some 65 thousand hashes for each, while packets wait.
+    form_sec: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    # Seconds that a set waits for more prefixes; routers advertise every 3 s at most (RFC 4861 §10).
+    form_settle_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = 4.0
+    # Prefixes at once; further ones are left alone.
+    form_max_prefixes: Annotated[int, msgspec.Meta(ge=1, le=16)] = 8
+    # Directory for what is formed and its key, host.pem, so that the next daemon forms the same; "" keeps
+    # nothing.
+    form_directory: str = "/var/lib/mpcore/addresses"
     # Who decides which conversations get a context: a class as "module:Class", called with the keys below.
     heuristic: Place = "mpcore.shim6.heuristic:Heuristic"
     # A conversation gets a context at so many packets both ways together, when it also carries this many

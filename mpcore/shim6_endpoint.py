@@ -17,7 +17,7 @@ from mpcore.errors import CapacityError
 from mpcore.shim6.context import Context, ContextKey
 from mpcore.shim6.effects import InstallContext, Path, RemoveContext, SendMessage, UpdateContext
 from mpcore.shim6.engine import Shim6Engine
-from mpcore.shim6.events import Event
+from mpcore.shim6.events import Event, FormEvent
 from mpcore.shim6.heuristic import FlowKey, Heuristic
 from mpcore.shim6.icmp_error import read_error, restore_error
 from mpcore.shim6.identity import Identity, Verifier
@@ -207,6 +207,18 @@ class Shim6Endpoint:
             return
         self.manager.set_local_address(address, False, now_ns)
         self._carry_out()
+
+    def forget_local_address(self, address: bytes, now_ns: int) -> None:
+        """An address is this host's no more: what has it as a ULID ends (RFC 5533 §1.5)."""
+        self._ulids.discard(address)
+        self._interfaces.pop(address, None)
+        self.manager.forget_local_address(address, now_ns)
+        self._carry_out()
+
+    def note_forming(self, event: FormEvent) -> None:
+        """Count and tell what became of an address that this host forms."""
+        self.manager.note_forming(event)
+        self._events.append(event)
 
     def suspect_interface(self, interface: str, now_ns: int) -> None:
         """The way out by an interface may be broken: who sends from its addresses searches."""

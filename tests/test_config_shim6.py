@@ -4,9 +4,11 @@ import pytest
 
 from mpcore.config import ExcludeRule, Shim6Config, load_config
 from mpcore.errors import ConfigError
-from mpcore.shim6.configured import heuristic_of, policy_of, settings_of
+from mpcore.shim6.configured import form_prefixes_of, forming_of, heuristic_of, policy_of, settings_of
+from mpcore.shim6.forming import FormSettings, Kind
 from mpcore.shim6.heuristic import FlowKey, Heuristic
 from mpcore.shim6.policy import PairPolicy
+from mpcore.shim6.prefixes import parse_prefix
 from mpcore.shim6.settings import SECOND, Shim6Settings
 
 
@@ -109,3 +111,33 @@ def test_an_illegal_value_is_refused_with_its_key(override: str, expected: str) 
     with pytest.raises(ConfigError) as caught:
         configured(override)
     assert str(caught.value).startswith(f"--set shim6.{override}: {expected}")
+
+
+def test_addresses_are_formed_only_when_asked_for() -> None:
+    assert forming_of(Shim6Config()) is None
+    settings = forming_of(
+        configured("form=hba+cga", "form_sec=1", "form_settle_s=0.5", "form_max_prefixes=3")
+    )
+    assert settings == FormSettings(kind=Kind.BOTH, sec=1, settle_ns=SECOND // 2, limit=3)
+    assert form_prefixes_of(configured('form_prefixes=["2001:db8:1::/64@eth0"]')) == [
+        (parse_prefix("2001:db8:1::/64"), "eth0")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ('form_prefixes=["fe80::/64@eth0"]', "no prefix of global"),
+        ('form_prefixes=["2001:db8:1:2:3::/64@eth0"]', "no IPv6 prefix"),
+        ('form_prefixes=["2001:db8:1::/64@a", "2001:db8:1::/64@b"]', "twice"),
+    ],
+)
+def test_prefixes_that_cannot_be_formed_in_are_refused(value: str, word: str) -> None:
+    with pytest.raises(ConfigError, match=word):
+        form_prefixes_of(configured(value))
+
+
+@pytest.mark.parametrize("value", ["form=on", "form_sec=2", 'form_prefixes=["2001:db8::/48@eth0"]'])
+def test_forms_that_there_are_not(value: str) -> None:
+    with pytest.raises(ConfigError, match=f"shim6.{value.partition('=')[0]}"):
+        configured(value)

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from mpcore.cli.options import control_option, control_path, json_option
-from mpcore.cli.shim6_text import format_context_list, format_identities, format_log
+from mpcore.cli.shim6_text import format_addresses, format_context_list, format_identities, format_log
 
 
 @click.group("shim6")
@@ -150,6 +150,27 @@ def identities_command(as_json: bool, control: str | None) -> None:
     """Print this host's identifiers: their kind (hba, cga, plain) and the locators that peers are told of."""
     document = _call(control, "shim6_identities")
     click.echo(json.dumps(document, indent=2) if as_json else format_identities(document["identities"]))
+
+
+@shim6_command.command("addresses")
+@json_option
+@control_option
+def addresses_command(as_json: bool, control: str | None) -> None:
+    """Print the addresses that the daemon forms (shim6.form), and what has become of them."""
+    document = _call(control, "shim6_addresses")
+    click.echo(json.dumps(document, indent=2) if as_json else format_addresses(document["addresses"]))
+
+
+@shim6_command.command("renew")
+@json_option
+@control_option
+def renew_command(as_json: bool, control: str | None) -> None:
+    """Form other addresses for all prefixes, also for those that were given up after three collisions.
+
+    The old ones stay as long as contexts or TCP connections use them, at most two of each prefix.
+    """
+    document = _call(control, "shim6_renew")
+    click.echo(json.dumps(document, indent=2) if as_json else format_addresses(document["addresses"]))
 
 
 @shim6_command.command("log")

@@ -43,6 +43,31 @@ def _wishes(locator: Mapping[str, Any]) -> str:
     return f" ({', '.join(words)})" if words else ""
 
 
+def format_addresses(entries: Sequence[Mapping[str, Any]]) -> str:
+    """Return a line for each formed address, and for each prefix that none is formed for."""
+    if not entries:
+        return "no addresses are formed: shim6.form is off, or no prefix is known yet"
+    head = ("ADDRESS", "INTERFACE", "KIND", "STATE", "COLLISIONS", "PREFERRED", "VALID")
+    return format_table([head, *(_address_row(entry) for entry in entries)])
+
+
+def _address_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
+    failed = entry["address"] is None
+    return (
+        f"{entry['prefix']} (none)" if failed else entry["address"],
+        entry["interface"] or "",
+        entry["kind"],
+        entry["state"] if entry["current"] or failed else f"{entry['state']}, old",
+        "" if failed else str(entry["collisions"]),
+        _lifetime(entry["preferred_s"]),
+        _lifetime(entry["valid_s"]),
+    )
+
+
+def _lifetime(seconds: int | None) -> str:
+    return "forever" if seconds is None else f"{seconds} s"
+
+
 def format_log(entries: Sequence[Mapping[str, Any]]) -> str:
     """Return a line for each exploration."""
     if not entries:

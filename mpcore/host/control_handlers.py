@@ -7,7 +7,7 @@ from mpcore.host.control_protocol import INVALID_PARAMS, NOT_FOUND, REFUSED, Con
 
 SECTIONS = ("connections", "contexts", "paths", "counters")
 
-# Of `mpcore shim6`; what answers them is in `shim6_handlers`.
+# Of `mpcore shim6`; what answers them is in `shim6_handlers` and `forming_handlers`.
 SHIM6_METHODS = (
     "shim6_show",
     "shim6_remove",
@@ -17,6 +17,8 @@ SHIM6_METHODS = (
     "shim6_prefer",
     "shim6_identities",
     "shim6_log",
+    "shim6_addresses",
+    "shim6_renew",
 )
 
 Handler = Callable[[Mapping[str, Any]], object]

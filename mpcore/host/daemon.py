@@ -17,8 +17,10 @@ from typing import Any
 from mpcore.config import Config
 from mpcore.endpoint import Endpoint
 from mpcore.host.adopt import AdoptedAddresses
+from mpcore.host.autoconf import KernelAutoconf
 from mpcore.host.control import ControlServer, build_handlers
 from mpcore.host.driver import Driver
+from mpcore.host.formed import FormedAddresses
 from mpcore.host.guardian import Guardian
 from mpcore.host.lock import NamespaceLock
 from mpcore.host.netlink import AddressMonitor
@@ -29,11 +31,14 @@ from mpcore.host.reachability import Reachability
 from mpcore.host.routing import SourceRouting
 from mpcore.host.rtnetlink import RouteSocket
 from mpcore.host.rules import Rules
+from mpcore.host.shim6_forming import Shim6Forming
 from mpcore.host.shim6_host import Shim6Host
 from mpcore.host.shim6_host import open_queue as open_shim6_queue
+from mpcore.host.shim6_identities import load_owned
 from mpcore.host.shim6_rules import remove_shim6_rules
 from mpcore.host.shim6_services import Shim6Services, make_endpoint
 from mpcore.host.signals import StopSignals
+from mpcore.shim6.configured import forming_of
 from mpcore.shim6.heuristic import FlowKey
 from mpcore.snapshot import merge
 
@@ -127,6 +132,8 @@ def clear_up(config: Config) -> None:
     if config.routing.manage:
         SourceRouting(config.routing).clean_leftovers()
     AdoptedAddresses().clean_leftovers()
+    FormedAddresses().clean_leftovers()
+    KernelAutoconf().restore()
 
 
 def _set_up_shim6(config: Config, mptcp: Endpoint, stack: ExitStack) -> Shim6Host:
@@ -139,8 +146,12 @@ def _set_up_shim6(config: Config, mptcp: Endpoint, stack: ExitStack) -> Shim6Hos
             key.ulid_local, key.port_local, key.ulid_peer, key.port_peer
         )
 
-    endpoint = make_endpoint(config.shim6, now_ns, moved_by_mptcp)
-    return Shim6Host(config, endpoint, queue, Shim6Services(config.shim6, endpoint, now_ns))
+    files = load_owned(config.shim6.identities)
+    endpoint = make_endpoint(config.shim6, now_ns, moved_by_mptcp, files)
+    settings, forming = forming_of(config.shim6), None
+    if settings is not None:
+        forming = Shim6Forming(config, settings, endpoint, files, now_ns)
+    return Shim6Host(config, endpoint, queue, Shim6Services(config.shim6, endpoint, now_ns), forming)
 
 
 def open_queue(config: Config) -> PacketQueue:

@@ -1,6 +1,7 @@
 """What this host offers mpcore and what it lacks, each with the command that mends it; nothing is changed."""
 
 import importlib.metadata
+import importlib.util
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -129,6 +130,37 @@ def check_shim6(config: Config) -> Iterator[Finding]:
         yield Finding("Shim6", False, lacking, remedy, needed=config.shim6.enabled)
 
 
+def check_forming(config: Config) -> Iterator[Finding]:
+    """See which interfaces take router advertisements, if addresses are to be formed from them."""
+    options, named = config.shim6, {prefix.partition("@")[2] for prefix in config.shim6.form_prefixes}
+    if options.form == "off":
+        return
+    if options.form != "hba" and importlib.util.find_spec("cryptography") is None:
+        detail = "keys need the Python package cryptography"
+        yield Finding("formed addresses", False, detail, "pip install cryptography, or shim6.form=hba")
+    folders = {path.name: path for path in (SYSCTL / "ipv6/conf").glob("*")}
+    wanted = options.form_interfaces or sorted(
+        folders.keys() - {"all", "default", "lo", *config.mptcp.exclude_interfaces}
+    )
+    deaf = [name for name in wanted if name not in folders or not hears_routers(folders[name])]
+    hearing = [name for name in wanted if name not in deaf]
+    detail = f"{options.form}, from router advertisements on {', '.join(hearing) or 'no interface'}"
+    if not set(deaf) - named:
+        yield Finding("formed addresses", True, detail)
+        return
+    detail += f", not heard on {', '.join(sorted(set(deaf) - named))}"
+    remedy = "sysctl -w net.ipv6.conf.INTERFACE.accept_ra=2, or name its prefixes in shim6.form_prefixes"
+    yield Finding("formed addresses", False, detail, remedy, needed=False)
+
+
+def hears_routers(folder: Path) -> bool:
+    """Tell whether the kernel takes router advertisements, by the settings of an interface."""
+    accept, forwards, off = (
+        read_text(folder / name).strip() for name in ("accept_ra", "forwarding", "disable_ipv6")
+    )
+    return off != "1" and (accept == "2" or (accept == "1" and forwards == "0"))
+
+
 def check_raw_sockets(config: Config) -> Iterator[Finding]:
     """Open a raw socket of each IP version."""
     for version in (4, 6):
@@ -219,6 +251,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     check_rules,
     check_connection_marks,
     check_shim6,
+    check_forming,
     check_raw_sockets,
     check_policy_routing,
     check_addresses,

@@ -12,10 +12,12 @@ from collections.abc import Callable
 from mpcore.config import Config
 from mpcore.errors import HostError
 from mpcore.host.control_handlers import Handler
+from mpcore.host.forming_handlers import forming_handlers
 from mpcore.host.netlink import LocalAddress
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.pump import now_ns
 from mpcore.host.rawsock import RawSender
+from mpcore.host.shim6_forming import Shim6Forming
 from mpcore.host.shim6_hints import NetworkHints
 from mpcore.host.shim6_kick import TcpKicker
 from mpcore.host.shim6_mtu import PathMtu
@@ -72,6 +74,7 @@ class Shim6Host:
         endpoint: what decides
         queue: where packets wait that need rewriting
         services: identities, state file, log and commands of the endpoint
+        forming: what forms this host's addresses; None where nobody does
         on_event: hears of what happened
     """
 
@@ -81,12 +84,14 @@ class Shim6Host:
         endpoint: Shim6Endpoint,
         queue: NetlinkQueue,
         services: Shim6Services,
+        forming: Shim6Forming | None = None,
         on_event: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.endpoint = endpoint
         self._config = config
         self._queue = queue
         self._services = services
+        self._forming = forming
         self.on_event = on_event
         self._pump = Shim6Pump(endpoint, queue)
         self._rules = Shim6Rules(rule_settings(config))
@@ -104,6 +109,8 @@ class Shim6Host:
     def install(self) -> None:
         """Put the rules in and go on with the contexts of the daemon before. Raises HostError."""
         self._rules.install()
+        if self._forming is not None:
+            self._forming.start()
         self._view.set_ulids(self.endpoint.ulids())
         restored = self._services.restore()
         if restored:
@@ -118,11 +125,15 @@ class Shim6Host:
         """Let a driver's loop call what is due when a descriptor is readable."""
         selector.register(self._queue.fileno(), selectors.EVENT_READ, self._on_packets)
         selector.register(self._hints.fileno(), selectors.EVENT_READ, self._on_hints)
+        if self._forming is not None:
+            selector.register(self._forming.fileno(), selectors.EVENT_READ, self._on_prefixes)
 
     def close(self) -> None:
-        """Decide on what still waits, write down the contexts, then give back every socket."""
+        """Decide on what still waits, write down the contexts, then give back addresses and sockets."""
         self._pump.turn(BATCHES_A_TURN)
         self._services.close()
+        if self._forming is not None:
+            self._forming.close()
         for sender in self._senders.values():
             sender.close()
         self._senders.clear()
@@ -143,6 +154,8 @@ class Shim6Host:
             due.append(deadline)
         if len(self._view):
             due.append(self._look_due_ns)
+        if self._forming is not None:
+            due.append(self._forming.poll_timeout())
         return min(due)
 
     def handle_timeout(self, now: int) -> None:
@@ -154,6 +167,9 @@ class Shim6Host:
             if self._talks_due_ns <= now:
                 self._talks_due_ns = now + TALK_LOOK_NS
                 self._look_at_talks(now)
+            if self._forming is not None and self._forming.poll_timeout() <= now:
+                self._forming.handle_timeout(now)
+                self._view.set_ulids(self.endpoint.ulids())
         except HostError as error:
             log.warning("%s", error)
         deadline = self.endpoint.poll_timeout()
@@ -200,7 +216,7 @@ class Shim6Host:
 
     def handlers(self) -> dict[str, Handler]:
         """Return what answers the commands of `mpcore shim6`."""
-        return self._services.handlers(self.work)
+        return self._services.handlers(self.work) | forming_handlers(self._forming, self._finish_forming)
 
     def stats(self) -> dict[str, int]:
         """Return the queue's counters by name."""
@@ -218,6 +234,19 @@ class Shim6Host:
     def _is_kicking(self) -> bool:
         """Whether there are sockets to look for, or answers to wait for no more."""
         return bool(self._to_kick or self._new_mtus) or self._pump.on_ack is not None
+
+    def _on_prefixes(self) -> None:
+        try:
+            if self._forming is not None:
+                self._forming.handle_ready()
+            self._finish_forming()
+        except HostError as error:
+            log.warning("%s", error)
+
+    def _finish_forming(self) -> None:
+        """Let the kernel know new ULIDs, then do what followed. Raises HostError."""
+        self._view.set_ulids(self.endpoint.ulids())
+        self.work()
 
     def _kick(self) -> None:
         """Let TCP go on whose path has changed, in sizes that fit; its answers come by the queue."""

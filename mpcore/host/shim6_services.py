@@ -1,13 +1,12 @@
 """What the daemon keeps beside a Shim6 endpoint: who it is, its state file, its log, its commands."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mpcore.config import Shim6Config
 from mpcore.host.control_handlers import Handler
 from mpcore.host.shim6_handlers import Shim6Handlers
-from mpcore.host.shim6_identities import load_owned
 from mpcore.host.shim6_log import Shim6Log
 from mpcore.host.shim6_programs import program_of
 from mpcore.host.shim6_sockets import SocketPairs
@@ -16,7 +15,7 @@ from mpcore.shim6.cga_verifier import CgaVerifier
 from mpcore.shim6.configured import heuristic_of, policy_of, settings_of
 from mpcore.shim6.events import Event
 from mpcore.shim6.heuristic import FlowKey
-from mpcore.shim6.owned import identities_of
+from mpcore.shim6.owned import Owned, identities_of
 from mpcore.shim6_endpoint import Shim6Endpoint
 
 
@@ -24,12 +23,12 @@ def make_endpoint(
     config: Shim6Config,
     clock: Callable[[], int],
     moved_by_mptcp: Callable[[FlowKey], bool] = lambda key: False,
+    files: Sequence[Owned] = (),
 ) -> Shim6Endpoint:
-    """Return an endpoint with this host's identities, as the configuration wants it.
+    """Return an endpoint as the configuration wants it, with the identities that files give.
 
     Raises:
         ConfigError: a class that it names is not there
-        HostError: a file of an identity cannot be used
     """
     endpoint = Shim6Endpoint(
         settings_of(config),
@@ -41,7 +40,7 @@ def make_endpoint(
         in_use=SocketPairs(clock).in_use,
         moved_by_mptcp=(lambda key: False) if config.with_mptcp else moved_by_mptcp,
     )
-    for identity in identities_of(load_owned(config.identities)):
+    for identity in identities_of(files):
         endpoint.set_identity(identity, clock())
     return endpoint
 

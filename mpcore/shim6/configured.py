@@ -5,9 +5,11 @@ from importlib import import_module
 from typing import TypeVar
 
 from mpcore.config import Shim6Config
-from mpcore.errors import ConfigError
+from mpcore.errors import ConfigError, WireError
+from mpcore.shim6.forming import FormSettings, Kind
 from mpcore.shim6.heuristic import FlowKey, Heuristic
 from mpcore.shim6.policy import PairPolicy
+from mpcore.shim6.prefixes import is_routable, parse_prefix
 from mpcore.shim6.settings import SECOND, Shim6Settings
 
 T = TypeVar("T")
@@ -36,6 +38,41 @@ def settings_of(config: Shim6Config) -> Shim6Settings:
     durations = {theirs: round(getattr(config, ours) * SECOND) for ours, theirs in _IN_SECONDS.items()}
     durations |= dict.fromkeys(_HANDSHAKE, round(config.handshake_timeout_s * SECOND))
     return Shim6Settings(**values, **durations)
+
+
+def forming_of(config: Shim6Config) -> FormSettings | None:
+    """Return how addresses are formed; None when they are not."""
+    if config.form == "off":
+        return None
+    return FormSettings(
+        kind=Kind(config.form),
+        sec=config.form_sec,
+        settle_ns=round(config.form_settle_s * SECOND),
+        limit=config.form_max_prefixes,
+    )
+
+
+def form_prefixes_of(config: Shim6Config) -> list[tuple[bytes, str]]:
+    """Return the prefixes that the configuration names, each of 8 octets with its interface.
+
+    Raises:
+        ConfigError: one is no unicast prefix, or there are too many
+    """
+    found = []
+    for text in config.form_prefixes:
+        prefix, _, interface = text.partition("@")
+        try:
+            octets = parse_prefix(prefix)
+        except WireError as error:
+            raise ConfigError(f"shim6.form_prefixes: {error}") from error
+        if not is_routable(octets + b"\1" * 8):
+            raise ConfigError(f"shim6.form_prefixes: {prefix} is no prefix of global or site-wide unicast")
+        found.append((octets, interface))
+    if len(dict(found)) < len(found):
+        raise ConfigError("shim6.form_prefixes: a prefix occurs twice")
+    if len(found) > config.form_max_prefixes:
+        raise ConfigError("shim6.form_prefixes: more than shim6.form_max_prefixes")
+    return found
 
 
 def heuristic_of(

@@ -86,6 +86,10 @@ class Shim6Counter(Enum):
     RETURN = "Shim6ExtReturn", "searches begun to go back to a pair that is liked more"
     PROBE_DELAYED = "Shim6ExtProbeDelayed", "probes that waited for the host's probe rate"
 
+    ADDRESS_FORMED = "Shim6ExtAddressFormed", "addresses formed that no other host has"
+    ADDRESS_TAKEN = "Shim6ExtAddressTaken", "addresses formed that another host has (RFC 3972 §4)"
+    FORMING_FAILED = "Shim6ExtFormingFailed", "prefixes for which no address is formed any more"
+
     @property
     def mib(self) -> str:
         """The name in `mpcore show counters`."""

@@ -13,9 +13,9 @@ from mpcore.shim6.units import Unit
 def describe_formed(former: AddressFormer, now_ns: int) -> list[dict[str, object]]:
     """Return an entry for each formed address, and for each prefix that none is formed for.
 
-    `state` is ready, deprecated, tentative, taken (another host has it), gone (the kernel lost or refused
-    it), waiting (no router advertises the prefix), or failed; `current` tells whether new conversations are
-    to use it; lifetimes are seconds, None without end.
+    `state` is ready, deprecated, tentative, taken (another host has it), down (its link is), gone (the kernel
+    lost or refused it), waiting (no router advertises the prefix), or failed; `current` tells whether new
+    conversations are to use it; lifetimes are seconds, None without end.
     """
     found = [entry for unit in former.units for entry in _of_unit(former, unit, now_ns)]
     return found + [_failed(former, prefix) for prefix in former.given_up]
@@ -28,6 +28,8 @@ def _of_unit(former: AddressFormer, unit: Unit, now_ns: int) -> Iterator[dict[st
         state = "waiting" if slot is None else slot.state.value
         if prefix in unit.taken:
             state = AddressState.TAKEN.value
+        elif slot is not None and slot.interface not in former.up:
+            state = "down"
         elif slot is not None and slot.state is AddressState.READY and not preferred_s:
             state = "deprecated"
         yield {

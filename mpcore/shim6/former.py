@@ -87,7 +87,7 @@ class AddressFormer:
         self.units = UnitBook(settings.kind, ours)
         self.slots: dict[bytes, Slot] = {}
         self.given_up: set[bytes] = set()
-        self._up: set[str] = set()
+        self.up: set[str] = set()
         self._expired: set[bytes] = set()
         self._set_due_ns = self._refresh_due_ns = NEVER_NS
         self._retire_due_ns = now_ns + RETIRE_NS
@@ -146,7 +146,7 @@ class AddressFormer:
         The interface where it was heard of first has it as long as it is up: one address in one place.
         """
         known = self.table.get(prefix)
-        if known is not None and known.interface != interface and known.interface in self._up:
+        if known is not None and known.interface != interface and known.interface in self.up:
             return
         entry = self.table.advertise(prefix, interface, preferred_s, valid_s, now_ns)
         if entry is None:
@@ -164,10 +164,10 @@ class AddressFormer:
     def handle_link(self, interface: str, up: bool, now_ns: int) -> None:
         """An interface got up, or went down and may have lost its addresses."""
         if not up:
-            self._up.discard(interface)
+            self.up.discard(interface)
             self._prove_units()
             return
-        self._up.add(interface)
+        self.up.add(interface)
         for address, slot in list(self.slots.items()):
             if slot.interface == interface and slot.state is AddressState.GONE:
                 del self.slots[address]
@@ -230,7 +230,7 @@ class AddressFormer:
         for unit in self.units:
             for prefix, address in unit.addresses.items():
                 entry = self.table.get(prefix)
-                if entry is not None and entry.interface in self._up and prefix not in unit.taken:
+                if entry is not None and entry.interface in self.up and prefix not in unit.taken:
                     self._place(unit, entry, address, now_ns)
 
     def _place(self, unit: Unit, entry: Prefix, address: bytes, now_ns: int) -> None:
@@ -307,7 +307,7 @@ class AddressFormer:
         """Let units count, and be kept, that have no address left whose detection of duplicates goes on."""
         for unit in self.units:
             asked = [(address, slot) for address, slot in self.slots.items() if slot.unit is unit]
-            states = {slot.state for _, slot in asked if slot.interface in self._up}
+            states = {slot.state for _, slot in asked if slot.interface in self.up}
             if unit.proven or AddressState.READY not in states or AddressState.TENTATIVE in states:
                 continue
             unit.proven = True

@@ -14,7 +14,7 @@ from mpcore.shim6.context import Context, ContextKey
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.dispatch import Dispatcher
 from mpcore.shim6.effects import Effect, Path
-from mpcore.shim6.events import Event
+from mpcore.shim6.events import AddressFormed, AddressTaken, Event, FormEvent, FormingFailed
 from mpcore.shim6.heuristic import FlowBook, FlowKey, Heuristic
 from mpcore.shim6.icmp import IcmpJudge, IcmpVerdict
 from mpcore.shim6.identity import Identity, Verifier
@@ -32,6 +32,12 @@ from mpcore.shim6.states import ContextState
 from mpcore.shim6.tags import RandomSource
 from mpcore.shim6.update import Updater
 from mpcore.wire.shim6 import Preference
+
+FORMING_COUNTERS: dict[type, Shim6Counter] = {
+    AddressFormed: Shim6Counter.ADDRESS_FORMED,
+    AddressTaken: Shim6Counter.ADDRESS_TAKEN,
+    FormingFailed: Shim6Counter.FORMING_FAILED,
+}
 
 
 class Shim6Manager:
@@ -266,6 +272,10 @@ class Shim6Manager:
     def note_kick(self) -> None:
         """Count a TCP socket that the driver told to go on at once with other locators."""
         self._shared.count(Shim6Counter.TCP_KICKED)
+
+    def note_forming(self, event: FormEvent) -> None:
+        """Count what became of an address that the driver forms."""
+        self._shared.count(FORMING_COUNTERS[type(event)])
 
     def handle_timeout(self, now_ns: int) -> None:
         """Do what has become due."""

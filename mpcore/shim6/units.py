@@ -12,7 +12,7 @@ from mpcore.shim6.cga_locators import can_sign
 from mpcore.shim6.cga_parameters import COLLISIONS_MAX, CgaParameters, multi_prefix_of
 from mpcore.shim6.forming import Kind
 
-OLD_MAX = 2  # units that are kept for the conversations that use them
+OLD_MAX = 2  # old units of a prefix that are kept for the conversations that use them
 UNITS_MAX = 32
 
 
@@ -126,10 +126,17 @@ class UnitBook:
         gone = [
             unit
             for position, unit in enumerate(old)
-            if position < len(old) - OLD_MAX or not any(map(in_use, unit.addresses.values()))
+            if _followers(unit, old[position + 1 :]) >= OLD_MAX
+            or not any(map(in_use, unit.addresses.values()))
         ]
         idle = [unit for unit in current if not any(map(wanted, unit.addresses))]
-        return gone + idle[: max(len(current) - UNITS_MAX, 0)]
+        spare = [*(unit for unit in old if unit not in gone), *idle]
+        return gone + spare[: max(len(self._units) - len(gone) - UNITS_MAX, 0)]
 
     def _newest(self, fits: Callable[[Unit], bool]) -> Unit | None:
         return max(filter(fits, self._units), key=lambda unit: unit.number, default=None)
+
+
+def _followers(unit: Unit, newer: Iterable[Unit]) -> int:
+    """Return how many of the newer units have an address in one of its prefixes."""
+    return sum(not other.addresses.keys().isdisjoint(unit.addresses) for other in newer)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from ipaddress import IPv6Address
 from pathlib import Path
+from random import Random
 from typing import Any
 
 import click
@@ -13,9 +14,15 @@ import pytest
 
 from mpcore.cli.main import cli, run
 from mpcore.host.control_handlers import SHIM6_METHODS
+from mpcore.host.forming_handlers import forming_handlers
 from mpcore.host.shim6_handlers import Shim6Handlers
 from mpcore.host.shim6_log import Shim6Log
+from mpcore.shim6.advertised import FOREVER_S
 from mpcore.shim6.events import ExplorationFinished, ExplorationStarted, PayloadResumed
+from mpcore.shim6.formed_status import describe_formed
+from mpcore.shim6.former import AddressFormer
+from mpcore.shim6.forming import FormSettings, Kind
+from mpcore.shim6.prefixes import parse_prefix
 from mpcore.shim6.records import ContextRecord, record_of
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6_endpoint import Shim6Endpoint
@@ -27,6 +34,7 @@ from tests.helpers.sources import ROOT
 from tests.shim6.world import A1, A2, B1, B2, C1, Pairing
 
 NOW_NS = 5 * SECOND
+P1, P2 = parse_prefix("2001:db8:1::/64"), parse_prefix("2001:db8:2::/64")
 DEMO = "2001:db8:1::a1-2001:db8:3::b1"
 
 
@@ -48,6 +56,24 @@ def sample() -> ContextRecord:
     record = record_of(context)
     assert record is not None
     return msgspec.structs.replace(record, tag_local=0xABC)
+
+
+class FormingStandIn:
+    """What forms addresses, as far as the commands need it: P1 has an address, P2 was given up."""
+
+    def __init__(self) -> None:
+        self.former = AddressFormer(FormSettings(kind=Kind.HBA, settle_ns=0), Random(1), now_ns=0)
+        self.former.handle_link("eth0", True, 0)
+        self.former.handle_prefix(P1, "eth0", 600, FOREVER_S, 0)
+        self.former.handle_timeout(0)
+        self.former.handle_timeout(0)
+        self.former.given_up.add(P2)
+
+    def describe(self) -> list[dict[str, object]]:
+        return describe_formed(self.former, NOW_NS)
+
+    def renew(self) -> None:
+        self.former.renew(NOW_NS)
 
 
 class Daemon:
@@ -77,6 +103,7 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
     daemon = Daemon()
     daemon.path = str(tmp_path / "control.sock")
     handlers = Shim6Handlers(daemon.endpoint, daemon.log, lambda: NOW_NS, daemon.work).handlers()
+    handlers |= forming_handlers(FormingStandIn(), daemon.work)
     with fake_daemon(daemon.path, ShowDocument(daemon.endpoint), handlers):
         yield daemon
 
@@ -89,7 +116,8 @@ Capture = pytest.CaptureFixture[str]
 
 
 def test_every_method_has_a_handler(daemon: Daemon) -> None:
-    assert set(Shim6Handlers(daemon.endpoint, daemon.log, lambda: 0).handlers()) == set(SHIM6_METHODS)
+    found = Shim6Handlers(daemon.endpoint, daemon.log, lambda: 0).handlers()
+    assert {*found, *forming_handlers(None, lambda: None)} == set(SHIM6_METHODS)
 
 
 def test_list_has_a_line_for_each_context(daemon: Daemon, capsys: Capture) -> None:
@@ -203,6 +231,28 @@ def test_identities(daemon: Daemon, capsys: Capture) -> None:
     assert (first["ulid"], second["ulid"]) == ("2001:db8:1::a1", "2001:db8:2::a1")
     assert first["multihomed"]
     assert [one["method"] for one in first["locators"]] == ["hba", "hba"]
+
+
+def test_formed_addresses(daemon: Daemon, capsys: Capture) -> None:
+    assert command(daemon, "addresses") == 0
+    _, formed, failed = (line.split() for line in capsys.readouterr().out.splitlines())
+    assert formed[1:] == ["eth0", "hba", "tentative", "0", "595", "s", "forever"]
+    assert formed[0].startswith("2001:db8:1:")
+    assert failed == ["2001:db8:2::/64", "(none)", "hba", "failed", "0", "s", "0", "s"]
+    assert command(daemon, "renew", "-j") == 0
+    (entry,) = json.loads(capsys.readouterr().out)["addresses"]
+    assert entry["address"] != formed[0]
+    assert daemon.worked == 1
+
+
+def test_where_no_addresses_are_formed_that_is_said(tmp_path: Path, capsys: Capture) -> None:
+    path = str(tmp_path / "control.sock")
+    with fake_daemon(path, {}, forming_handlers(None, lambda: None)):
+        assert run(["shim6", "addresses", "--control", path]) == 0
+        assert run(["shim6", "renew", "--control", path]) == 1
+    out, err = capsys.readouterr()
+    assert out == "no addresses are formed: shim6.form is off, or no prefix is known yet\n"
+    assert err == "mpcore: no addresses are formed here: shim6.form is off\n"
 
 
 def test_log(daemon: Daemon, capsys: Capture) -> None:

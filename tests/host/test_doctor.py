@@ -80,3 +80,23 @@ def test_without_privileges_every_remedy_is_to_be_root() -> None:
     found = findings()
     assert not found["capabilities"].ok
     assert {finding.remedy for finding in found.values() if not finding.ok} == {doctor.AS_ROOT}
+
+
+@in_namespace
+def test_interfaces_that_hear_no_router_are_named() -> None:
+    add_uplink(1)
+    add_uplink(2)
+    only = 'shim6.form_interfaces=["up1", "up2"]'
+    assert "formed addresses" not in findings(only)
+    heard = findings("shim6.form=hba", only)["formed addresses"]
+    assert (heard.ok, heard.detail) == (True, "hba, from router advertisements on up1, up2")
+    set_variable("net.ipv6.conf.up1.forwarding", 1)
+    set_variable("net.ipv6.conf.up2.accept_ra", 0)
+    deaf = findings("shim6.form=hba", only)["formed addresses"]
+    assert not deaf.ok
+    assert not deaf.needed
+    assert deaf.detail == "hba, from router advertisements on no interface, not heard on up1, up2"
+    assert deaf.remedy.startswith("sysctl -w net.ipv6.conf.INTERFACE.accept_ra=2")
+    set_variable("net.ipv6.conf.up1.accept_ra", 2)
+    named = findings("shim6.form=hba", only, 'shim6.form_prefixes=["2001:db8:2::/64@up2"]')
+    assert named["formed addresses"].ok

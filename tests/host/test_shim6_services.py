@@ -7,6 +7,7 @@ from random import Random, SystemRandom
 import pytest
 
 from mpcore.config import Shim6Config
+from mpcore.host.shim6_identities import load_owned
 from mpcore.host.shim6_programs import program_of
 from mpcore.host.shim6_services import Shim6Services, make_endpoint
 from mpcore.shim6.cga_parameters import emit_parameters
@@ -34,7 +35,9 @@ class Host:
         self.start()
 
     def start(self) -> int:
-        self.endpoint: Shim6Endpoint = make_endpoint(self.config, lambda: self.now)
+        self.endpoint: Shim6Endpoint = make_endpoint(
+            self.config, lambda: self.now, files=load_owned(self.config.identities)
+        )
         for index, address in enumerate(self.set.addresses):
             self.endpoint.add_local_address(address, interface=f"eth{index}", now_ns=self.now)
         self.services = Shim6Services(self.config, self.endpoint, lambda: self.now)

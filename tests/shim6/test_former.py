@@ -234,6 +234,17 @@ def test_old_sets_are_bounded_even_when_they_are_in_use(key: SimpleNamespace) ->
     assert len(world.former.units) == 3
 
 
+def test_old_single_addresses_are_bounded_for_each_prefix(key: SimpleNamespace) -> None:
+    world = formed(Kind.CGA, key, 1, 2, 3)
+    for _ in range(4):
+        world.in_use |= set(world.assigned)
+        world.former.renew(world.now)
+        world.work()
+        world.wait(5)
+    world.wait(RETIRE_NS / SECOND)
+    assert [len(world.status(number)) for number in (1, 2, 3)] == [3, 3, 3]
+
+
 def test_prefixes_are_bounded(key: SimpleNamespace) -> None:
     world = formed(Kind.CGA, key, *range(9))
     assert len(world.assigned) == FormSettings(kind=Kind.CGA).limit == 8
