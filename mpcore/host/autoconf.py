@@ -11,7 +11,6 @@ A file says where it was changed, so that whoever clears up after a killed daemo
 import logging
 import os
 import socket
-from contextlib import suppress
 from pathlib import Path
 
 from mpcore.errors import HostError
@@ -54,11 +53,22 @@ class KernelAutoconf:
 
     def restore(self) -> None:
         """Take it back, by this daemon or by an earlier one; what cannot be is logged."""
-        with suppress(FileNotFoundError):
+        try:
             for interface in self._ledger.read_text().split():
-                with suppress(FileNotFoundError):  # the interface is gone
-                    self._setting(interface).write_text("1\n")
+                self._allow(interface)
             self._ledger.unlink()
+        except FileNotFoundError:
+            return  # nothing was changed
+        except OSError as error:
+            log.warning("%s: what it names is not taken back: %s", self._ledger, error)
+
+    def _allow(self, interface: str) -> None:
+        try:
+            self._setting(interface).write_text("1\n")
+        except FileNotFoundError:
+            return  # the interface is gone
+        except OSError as error:
+            log.warning("the kernel forms no addresses on %s: %s", interface, error)
 
     def _stop(self, interface: str) -> None:
         setting = self._setting(interface)

@@ -20,7 +20,7 @@ from mpcore.shim6.former import AddressFormer
 from mpcore.shim6.forming import DropAddress, ForgetAddress, FormSettings, PutAddress, StoreUnit, UnstoreUnit
 from mpcore.shim6.identity import Identity
 from mpcore.shim6.owned import Owned, identities_of
-from mpcore.shim6.prefixes import prefix_of
+from mpcore.shim6.prefixes import format_prefix, prefix_of
 from mpcore.shim6.settings import SECOND
 from mpcore.shim6.snapshot import text_of
 from mpcore.shim6_endpoint import Shim6Endpoint
@@ -97,6 +97,7 @@ class Shim6Forming:
         self._excluded = frozenset(config.mptcp.exclude_interfaces)
         self._fixed = frozenset(entry.interface for entry in self.former.table)
         self._identities: dict[bytes, Identity] = {}
+        self._is_full = False
         self._watch = PrefixWatch(self._concerns)
         self._solicitor = RouterSolicitor()
 
@@ -180,12 +181,24 @@ class Shim6Forming:
                     if not early:
                         self._solicitor.heard(interface)
                     self.former.handle_prefix(prefix, interface, preferred_s, valid_s, now)
+                    self._warn_when_full(prefix, interface)
                 case LinkChanged(interface, up):
                     (self._solicitor.begin if up else self._solicitor.heard)(interface)
                     self.former.handle_link(interface, up, now)
                 case AddressChanged(address, interface, state):
                     self.former.handle_address(address, interface, state, now)
         self.work()
+
+    def _warn_when_full(self, prefix: bytes, interface: str) -> None:
+        """Say once that there are more prefixes than may be."""
+        if self.former.table.refused and not self._is_full:
+            self._is_full = True
+            log.warning(
+                "%s on %s and further prefixes are left alone: shim6.form_max_prefixes is %d",
+                format_prefix(prefix),
+                interface,
+                len(self.former.table),
+            )
 
     def _put(self, wanted: PutAddress) -> None:
         try:

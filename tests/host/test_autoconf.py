@@ -67,3 +67,16 @@ def test_interfaces_that_are_gone_are_no_error(tmp_path: Path, caplog: pytest.Lo
     (settings / "up1" / "autoconf").unlink()
     KernelAutoconf(tmp_path, settings).restore()
     assert (settings / "up2" / "autoconf").read_text() == "1\n"
+
+
+def test_what_cannot_be_taken_back_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    settings = tmp_path / "conf"
+    (settings / "up1").mkdir(parents=True)
+    (settings / "up1" / "autoconf").write_text("1\n")
+    KernelAutoconf(tmp_path, settings).stand_back(bytes(8), "up1")
+    (settings / "up1" / "autoconf").unlink()
+    (settings / "up1" / "autoconf").mkdir()
+    caplog.clear()
+    KernelAutoconf(tmp_path, settings).restore()
+    assert "the kernel forms no addresses on up1" in caplog.text
+    KernelAutoconf(tmp_path, settings).restore()

@@ -275,6 +275,15 @@ def test_what_the_kernel_refuses_is_said_and_tried_again(
     host.forming.close()
 
 
+def test_more_prefixes_than_may_be_are_said_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    host = Host(tmp_path, *HBA, "shim6.form_max_prefixes=1")
+    for number in (1, 2, 3, 1, 2):
+        host.hear(number)
+    assert [record.getMessage() for record in caplog.records] == [
+        "2001:db8:2::/64 on up1 and further prefixes are left alone: shim6.form_max_prefixes is 1"
+    ]
+
+
 @pytest.mark.parametrize(
     ("settings", "concerned"),
     [

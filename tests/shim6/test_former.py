@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 
 from mpcore.shim6.advertised import FOREVER_S
+from mpcore.shim6.cga import sec_of
 from mpcore.shim6.cga_locators import verify_ulid
 from mpcore.shim6.cga_parameters import CgaParameters, multi_prefix_of
 from mpcore.shim6.cga_verifier import CgaVerifier
@@ -46,11 +47,11 @@ def key() -> SimpleNamespace:
 class World:
     """A former with its kernel: what is assigned, who else has addresses, what is stored."""
 
-    def __init__(self, kind: Kind, key: SimpleNamespace, units: Iterable[Unit] = ()) -> None:
+    def __init__(self, kind: Kind, key: SimpleNamespace, units: Iterable[Unit] = (), *, sec: int = 0) -> None:
         self.now = 0
         self.in_use: set[bytes] = set()
         self.former = AddressFormer(
-            FormSettings(kind=kind),
+            FormSettings(kind=kind, sec=sec),
             Random(7),
             public_key=key.public,
             sign=key.sign,
@@ -311,6 +312,19 @@ def test_a_collision_raises_the_count_in_all_addresses_of_the_unit(
         for address in unit.addresses.values():
             verify_ulid(address, unit.parameters)
     assert not world.forgotten
+
+
+@every_kind
+def test_a_sec_above_zero_is_kept_through_collisions(kind: Kind, key: SimpleNamespace) -> None:
+    """RFC 3972 §4: Hash2 does not depend on the count, so that the search need not be repeated."""
+    world = World(kind, key, sec=1)
+    world.is_taken = lambda address: not world.happened(AddressTaken)
+    world.hear(1)
+    world.wait(5)
+    assert sec_of(world.address(1)) >= 1
+    assert world.accepted_by_peers().keys() == {world.address(1)}
+    (unit,) = world.former.units
+    assert unit.parameters.collisions == 1
 
 
 @every_kind
