@@ -32,6 +32,8 @@ cdef void recovery_resent(subflow_t *subflow, uint32_t stamp) noexcept nogil
 # The ACK of `tcp` moved snd_una to `ack`: 1 when its time stamp shows that nothing was lost, which has been
 # taken back.
 cdef int recovery_spurious(plane_t *plane, subflow_t *subflow, uint64_t ack, const tcp_t *tcp) noexcept nogil
+# What was presumed lost is only late: the window is again what it was (RFC 4015 §3.2).
+cdef void recovery_take_back(plane_t *plane, subflow_t *subflow) noexcept nogil
 # The ACK brought a D-SACK for [start, end).
 cdef void recovery_duplicate(plane_t *plane, subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil
 # Outcome of a tail loss probe, told by the ACK number and whether the ACK brought a D-SACK or is a bare

@@ -204,6 +204,8 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t reo_persist        # recoveries for which it stays grown
     uint64_t dsack_round       # D-SACKs count once until this is acknowledged
     uint64_t probe_end         # resent tail: lost when more than this is acknowledged, 0 none (RFC 8985 §7.4)
+    uint8_t frto               # what a timeout without time stamps is found to be, FRTO_…
+    uint8_t frto_saw           # what arrived since the last ACK was judged
     uint8_t undo               # what follows is valid: the last reduction can be taken back
     uint8_t undo_stamped       # 1: undo_ts is valid; 2: it was judged and no longer counts
     uint32_t undo_ts           # TSval of the first segment resent for it (RFC 3522)

@@ -1,14 +1,15 @@
 """Loss detection and recovery.
 
 RACK-TLP (RFC 8985) judges by time what is lost, PRR (RFC 6937) how fast to resend. A reduction that turns out
-to have had no cause is taken back: by the time stamp of the first ACK after it (RFC 3522), or when every
-segment resent arrived twice (RFC 2883, RFC 3708).
+to have had no cause is taken back: by the time stamp of the first ACK after it (RFC 3522), when every segment
+resent arrived twice (RFC 2883, RFC 3708), or by F-RTO (RFC 5682).
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t
 
 from mpcore.mptcp.congestion cimport congestion_ssthresh
 from mpcore.mptcp.ecn cimport ecn_note_reduction, ecn_reduced_before
+from mpcore.mptcp.frto cimport FRTO_OFF, frto_begin, frto_delivered
 from mpcore.mptcp.sender cimport segment_at, segment_end, sender_stamp
 from mpcore.mptcp.types cimport (
     NEVER,
@@ -45,6 +46,7 @@ cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t
     cdef int64_t rtt = plane.now_ns - segment.sent_ns
     cdef uint64_t end = segment_end(segment)
     cdef uint64_t before = subflow.delivered_max
+    frto_delivered(subflow, segment)
     if end > before:
         subflow.delivered_max = end
     if segment.flags & SEG_RESENT:
@@ -201,6 +203,7 @@ cdef void recovery_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
         segment = segment_at(subflow, i)
         if not segment.flags & (SEG_SACKED | SEG_LOST):
             recovery_mark_lost(subflow, segment)
+    frto_begin(subflow, subflow.recovering != 2)
     subflow.recovering = 2
     subflow.recovery_point = subflow.snd_nxt
     subflow.cwnd = subflow.mss
@@ -219,7 +222,7 @@ cdef void recovery_resent(subflow_t *subflow, uint32_t stamp) noexcept nogil:
         subflow.undo_ts = stamp
 
 
-cdef void take_back(plane_t *plane, subflow_t *subflow) noexcept nogil:
+cdef void recovery_take_back(plane_t *plane, subflow_t *subflow) noexcept nogil:
     """What was presumed lost is only late (RFC 4015 §3.2): the window is again what it was."""
     cdef segment_t *segment
     cdef uint32_t i
@@ -231,6 +234,7 @@ cdef void take_back(plane_t *plane, subflow_t *subflow) noexcept nogil:
             subflow.inflight += segment.size
     subflow.lost_count = 0
     subflow.undo = 0
+    subflow.frto = FRTO_OFF
     subflow.recovering = 0
     subflow.reordered = 1
     if subflow.cwnd < subflow.undo_cwnd:
@@ -247,8 +251,9 @@ cdef int recovery_spurious(plane_t *plane, subflow_t *subflow, uint64_t ack, con
     if <int32_t>(tcp.ts_ecr - subflow.undo_ts) >= 0:
         # the first ACK that moves on decides
         subflow.undo_stamped = 2
+        subflow.frto = FRTO_OFF
         return 0
-    take_back(plane, subflow)
+    recovery_take_back(plane, subflow)
     return 1
 
 
@@ -262,7 +267,7 @@ cdef void recovery_duplicate(plane_t *plane, subflow_t *subflow, uint64_t start,
     if subflow.undo and subflow.undo_resent and start >= subflow.undo_una:
         subflow.undo_resent -= 1
         if subflow.undo_resent == 0:
-            take_back(plane, subflow)
+            recovery_take_back(plane, subflow)
 
 
 cdef void recovery_probe_acked(subflow_t *subflow, uint64_t ack, int dsack, int duplicate) noexcept nogil:

@@ -12,6 +12,7 @@ from mpcore.mptcp.congestion cimport (
     congestion_used,
 )
 from mpcore.mptcp.ecn cimport ecn_echoed
+from mpcore.mptcp.frto cimport FRTO_FORWARD, frto_judge
 from mpcore.mptcp.pacing cimport pacing_sent
 from mpcore.mptcp.pathmtu cimport pathmtu_acked
 from mpcore.mptcp.recovery cimport (
@@ -24,6 +25,7 @@ from mpcore.mptcp.recovery cimport (
     recovery_reduce,
     recovery_resent,
     recovery_spurious,
+    recovery_take_back,
     recovery_timeout,
     recovery_without_sack,
 )
@@ -433,6 +435,8 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
         dsack = judge_sack(plane, subflow, tcp)
         if subflow.seg_count:
             delivered += apply_sack(plane, subflow, tcp)
+    if subflow.frto and frto_judge(conn, subflow, ack, advanced):
+        recovery_take_back(plane, subflow)
     recovery_probe_acked(subflow, ack, dsack, duplicate and not has_sack)
     lost_before = subflow.lost_count
     if not subflow.sack:
@@ -451,7 +455,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
                         advanced and not subflow.sack)
     elif subflow.ecn and tcp.flags & TCP_ECE:
         ecn_echoed(plane, subflow, flight)
-    elif delivered and advanced and not left:
+    elif delivered and advanced and not left and subflow.frto != FRTO_FORWARD:
         congestion_on_ack(conn, subflow, delivered, plane.now_ns)
     if delivered or advanced:
         sender_arm(plane, subflow)

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
 from mpcore.mptcp.congestion cimport congestion_used
+from mpcore.mptcp.frto cimport FRTO_FORWARD
 from mpcore.mptcp.output cimport (
     EMIT_FULL,
     EMIT_GONE,
@@ -163,6 +164,19 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
     return 0
 
 
+cdef int send_forward(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """New data in place of repairs (RFC 5682 §2.1 step 2b), on this very path; 1 when the queue is full."""
+    cdef uint32_t size
+    cdef int status
+    while conn.tx_nxt < conn.tx_end and sender_room(subflow) >= subflow.mss:
+        size = next_size(conn, subflow)
+        status = send_piece(plane, conn, subflow, conn.tx_nxt, size, 0) if size else EMIT_GONE
+        if status != EMIT_OK:
+            return status == EMIT_FULL
+        conn.tx_nxt += size
+    return 0
+
+
 cdef int is_better(const subflow_t *subflow, const subflow_t *best) noexcept nogil:
     """True for the one heard of last: a dead path with nothing in flight shows in no other way."""
     if subflow.suspect != best.suspect:
@@ -247,7 +261,11 @@ cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef int full = 0
     cdef int i
     for i in range(SUBFLOW_MAX):
-        if is_live(conn.subflows[i]) and conn.subflows[i].lost_count:
+        if not is_live(conn.subflows[i]) or not conn.subflows[i].lost_count:
+            continue
+        if conn.subflows[i].frto == FRTO_FORWARD:
+            full |= send_forward(plane, conn, conn.subflows[i])
+        else:
             full |= repair(plane, conn, conn.subflows[i])
     if conn.reinject_count and not full:
         full |= send_reinjections(plane, conn)

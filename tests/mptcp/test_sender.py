@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from mpcore.counters import Counter
@@ -357,6 +359,66 @@ def test_a_timeout_with_a_loss_is_not_taken_back() -> None:
     acked(plane, first + MSS, echo=now)
     acked(plane, first + 2 * MSS, echo=TS_LOCAL)
     assert plane.counter(Counter.SUBFLOW_UNDO) == 0
+
+
+def _timed_out(**options: Any) -> tuple[Plane, int, dict[str, Any]]:
+    """Return a plane without time stamps after a timeout of eight segments, with new data waiting."""
+    plane = Plane(timestamps=False, **options)
+    first = warm(plane)
+    in_flight(plane, 8)
+    before = plane.subflow()
+    assert resent(plane.advance(450 * MS), first)
+    for index in range(8, 12):
+        plane.host(bytes(MSS), seq=first - 1 + index * MSS)
+    return plane, first, before
+
+
+@pytest.mark.parametrize("sack", [True, False])
+def test_a_timeout_without_a_loss_is_taken_back_without_time_stamps(sack: bool) -> None:
+    """RFC 5682 §2.1, §3.1: first new data, then the ACK of a first copy, show that all are only late."""
+    plane, first, before = _timed_out(sack=sack)
+    output = acked(plane, first + MSS)
+    assert [segment.seq for segment in output.network] == [peer_seq(first + index * MSS) for index in (8, 9)]
+    output = acked(plane, first + 2 * MSS)
+    assert plane.counter(Counter.SUBFLOW_UNDO) == 1
+    assert plane.subflow()["cwnd"] >= before["cwnd"]
+    assert plane.subflow()["ssthresh"] == before["ssthresh"]
+    assert plane.counter(Counter.SUBFLOW_RETRANSMIT) == 1 + sack  # SACK lets a tail loss probe go before
+
+
+def test_a_timeout_with_a_loss_is_recovered_from_without_time_stamps() -> None:
+    """RFC 5682 §3.1 step 3a: only the new data arrives, so what was before it is lost."""
+    plane, first, _ = _timed_out()
+    acked(plane, first + MSS)
+    output = acked(plane, first + MSS, (first + 8 * MSS, first + 9 * MSS))
+    assert resent(output, first + MSS)
+    assert plane.counter(Counter.SUBFLOW_UNDO) == 0
+
+
+def test_without_new_data_a_timeout_is_recovered_from_at_once() -> None:
+    """RFC 5682 §2.1 step 2b: with nothing to learn from, the conventional way."""
+    plane = Plane(timestamps=False)
+    first = warm(plane)
+    in_flight(plane, 8)
+    plane.advance(450 * MS)
+    assert resent(acked(plane, first + MSS), first + MSS)
+
+
+def test_a_timeout_whose_first_ack_is_for_everything_is_recovered_from() -> None:
+    """RFC 5682 §2.1 step 2a: it says nothing of which copies arrived."""
+    plane, first, _ = _timed_out()
+    output = acked(plane, first + 8 * MSS)
+    assert plane.counter(Counter.SUBFLOW_UNDO) == 0
+    assert resent(output, first + 8 * MSS)
+
+
+def test_a_second_timeout_in_a_row_is_not_doubted() -> None:
+    """RFC 5682 §2.1 step 1."""
+    plane, first, _ = _timed_out()
+    plane.advance(SECOND)
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) >= 2
+    output = acked(plane, first + MSS)
+    assert output.any_to_network(seq(peer_seq(first + MSS)))
 
 
 def test_a_recovery_whose_repeats_all_arrived_twice_is_taken_back() -> None:
