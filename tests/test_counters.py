@@ -8,6 +8,7 @@ import pytest
 from mpcore.counters import COUNTER_COUNT, COUNTERS_BY_MIB, Counter, name_counters
 
 HEADER = Path(__file__).parents[1] / "mpcore/store/counters.pxd"
+DOCUMENT = Path(__file__).parents[1] / "docs/counters.md"
 NETSTAT = Path("/proc/net/netstat")
 NEWEST_KERNEL_NAME = "MPTcpExtSimultConnectFallback"
 OLDER_KERNELS_ONLY = {"MPTcpExtRcvPruned"}
@@ -39,6 +40,12 @@ def test_names_are_unique_and_of_a_known_family() -> None:
 
 def test_every_counter_says_what_it_means() -> None:
     assert all(counter.meaning for counter in Counter)
+
+
+def test_the_documentation_lists_them_all() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (.+) \|$", DOCUMENT.read_text(), re.MULTILINE)
+    assert len(rows) == COUNTER_COUNT
+    assert dict(rows) == {counter.mib: counter.meaning for counter in Counter}
 
 
 def test_kernel_names_are_the_kernels() -> None:

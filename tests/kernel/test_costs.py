@@ -8,6 +8,7 @@ from tests.kernel.support import Daemon, connect, exchange_both, kernel_peer, ro
 pytestmark = pytest.mark.kernel
 
 BYTES = 1_000_000
+VERDICTS = ("Passed", "Rewritten", "Dropped", "Left", "Held")
 
 
 @roles
@@ -29,6 +30,8 @@ def test_each_step_of_the_cost_moves(hosts: Lab, daemon: Daemon, to_a: bool) -> 
         "RawWrites",
     ):
         assert moved[f"MpcoreExt{step}"] > 0, step
+    verdicts = sum(moved.get(f"MpcoreExt{name}", 0) for name in VERDICTS)
+    assert moved["MpcoreExtPacketsFromHost"] + moved["MpcoreExtPacketsFromNetwork"] == verdicts
     # packets of the control cores leave by the same sockets, and are none of the data plane's
     transmitted = moved["MpcoreExtTransmitHost"] + moved["MpcoreExtTransmitNetwork"]
     assert moved["MpcoreExtRawSent"] >= transmitted - moved.get("MpcoreExtCarried", 0)
