@@ -140,6 +140,8 @@ def _goodput(stage: Shim6Stage, way: Way, seconds: float) -> Sample:
     lasted_s = time.monotonic() - begin_s
     queued = sum(map(_queued, stage.lab.hosts)) - queued
     details: dict[str, Any] = {
+        "bytes": received.bytes,
+        "queued": queued,
         "queued_per_s": round(queued / lasted_s, 1),
         "cpu_s_per_gb": round((machine_busy_s() - busy_s) / max(received.bytes / 1e9, 1e-9), 3),
     }
