@@ -31,6 +31,7 @@ from mpcore.mptcp.describe cimport (
     describe_counters,
     describe_faults,
     describe_memory,
+    packet_bytes,
 )
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
@@ -744,16 +745,13 @@ cdef class Engine:
         """
         cdef transmit_queue_t *queue
         cdef transmit_t *slot
-        cdef int port, piece
+        cdef int port
         result = []
         for port in range(len(self._port_addresses)):
             queue = &self.plane.queues[port]
             while queue.head != queue.tail:
                 slot = &queue.slots[queue.head & queue.mask]
-                data = PyBytes_FromStringAndSize(<const char *>slot.header, slot.header_size)
-                for piece in range(slot.piece_count):
-                    data += PyBytes_FromStringAndSize(<const char *>slot.piece[piece], slot.piece_size[piece])
-                result.append((port, data, slot.carrier if port == PORT_CARRIER else None))
+                result.append((port, packet_bytes(slot), slot.carrier if port == PORT_CARRIER else None))
                 queue.head += 1
         return result
 

@@ -18,7 +18,7 @@ from mpcore.mptcp.types cimport (
     subflow_t,
 )
 from mpcore.store.counters cimport COUNTER_COPIED_BYTES, COUNTER_COPIES, COUNTER_COUNT, COUNTER_CURR_ESTAB
-from mpcore.store.packet cimport PORT_MAX
+from mpcore.store.packet cimport PORT_MAX, transmit_t
 from mpcore.store.reorder cimport reorder_stats, reorder_stats_t
 
 
@@ -86,6 +86,14 @@ cdef dict describe_memory(const plane_t *plane):
     return {"chunks_in_use": plane.pool.in_use, "chunks_allocated": plane.pool.allocated,
             "events": plane.event_tail - plane.event_head, "packets": packets,
             "carriers": plane.carriers_held}
+
+
+cdef bytes packet_bytes(const transmit_t *slot):
+    cdef int piece
+    data = PyBytes_FromStringAndSize(<const char *>slot.header, slot.header_size)
+    for piece in range(slot.piece_count):
+        data += PyBytes_FromStringAndSize(<const char *>slot.piece[piece], slot.piece_size[piece])
+    return data
 
 
 # --- for tests
