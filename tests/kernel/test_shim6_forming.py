@@ -109,6 +109,13 @@ def ends(lab: Lab, own: list[str], other: list[str]) -> Shim6Lab:
     return Shim6Lab(lab, (Shim6Host(lab.a, own, Path()), Shim6Host(lab.b, other, Path())))
 
 
+def default_interface(host: Host, source: str) -> str:
+    """The interface by which a packet from an address leaves for a network that no link has."""
+    words = host.run(["ip", "-6", "route", "get", "2001:db8:99::1", "from", source]).stdout.split()
+    assert words[words.index("via") + 1].startswith("fe80:")
+    return words[words.index("dev") + 1]
+
+
 @pytest.mark.parametrize("form", ["hba", "cga"])
 def test_two_hosts_that_only_get_advertisements_survive_a_cut(tmp_path: Path, form: str) -> None:
     with (
@@ -121,6 +128,7 @@ def test_two_hosts_that_only_get_advertisements_survive_a_cut(tmp_path: Path, fo
         for_b.advertise(1, 2)
         own, other = wait_ready(a, 2), wait_ready(b, 2)
         assert formed_addresses(lab.a) == set(own)
+        assert [default_interface(lab.a, address) for address in own] == ["link1", "link2"]
         client, server = connect(ends(lab, own, other))
         with client, server:
             swap(client, server, bytes(5000))
