@@ -215,6 +215,12 @@ class Shim6Endpoint:
         self.manager.forget_local_address(address, now_ns)
         self._carry_out()
 
+    def expire_local_address(self, address: bytes, now_ns: int) -> None:
+        """The lifetime of an address has ended: what has it as a ULID ends too. It may be given anew."""
+        self._interfaces.pop(address, None)
+        self.manager.forget_local_address(address, now_ns, for_good=False)
+        self._carry_out()
+
     def note_forming(self, event: FormEvent) -> None:
         """Count and tell what became of an address that this host forms."""
         self.manager.note_forming(event)

@@ -192,6 +192,10 @@ class Driver:
             elif isinstance(event, AddressAdded):
                 self._apply_routing()
                 self._add(event.address)
+        expired = self._monitor.take_expired()
+        if self._shim6 is not None:
+            for address in expired:
+                self._shim6.expire_address(address)
         self._apply_routing()
         self._adopt()
         self._pump.work()

@@ -25,7 +25,8 @@ LINK_HEADER = struct.Struct("=BxHiII")  # struct ifinfomsg
 ADDRESS_HEADER = struct.Struct("=BBBBI")  # struct ifaddrmsg
 IFF_UP, IFF_LOOPBACK, IFF_RUNNING = 0x1, 0x8, 0x40
 IFLA_IFNAME = 3
-IFA_ADDRESS, IFA_LOCAL, IFA_FLAGS = 1, 2, 8
+IFA_ADDRESS, IFA_LOCAL, IFA_CACHEINFO, IFA_FLAGS = 1, 2, 6, 8
+CACHE_INFO = struct.Struct("=4I")  # struct ifa_cacheinfo: preferred and valid seconds left, two times
 IFA_F_DADFAILED, IFA_F_DEPRECATED, IFA_F_TENTATIVE = 0x08, 0x20, 0x40
 UNUSABLE = IFA_F_DADFAILED | IFA_F_DEPRECATED | IFA_F_TENTATIVE
 
@@ -90,6 +91,7 @@ class AddressMonitor:
         self._excluded = frozenset(exclude_interfaces)
         self._links: dict[int, Link] = {}
         self._found: dict[tuple[int, bytes], tuple[int, int]] = {}  # prefix length and flags
+        self._expired: set[bytes] = set()
         self._usable: frozenset[LocalAddress] = frozenset()
         self._up: frozenset[str] = frozenset()
         self._socket = RouteSocket(RTMGRP_LINK | RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR)
@@ -122,6 +124,15 @@ class AddressMonitor:
                 raise HostError(f"the kernel's address events cannot be read: {error}") from error
             self._load()
         return self._changes()
+
+    def take_expired(self) -> set[bytes]:
+        """Return the addresses of IPv6 whose valid lifetime has ended since the last call.
+
+        The kernel takes them away by itself (RFC 4862 §5.5.4); what an administrator takes away is not among
+        them. Such an address may be somebody else's soon.
+        """
+        taken, self._expired = self._expired, set()
+        return taken
 
     def _load(self) -> None:
         """Read all links and addresses."""
@@ -158,7 +169,15 @@ class AddressMonitor:
         address = attributes.get(IFA_LOCAL) or attributes.get(IFA_ADDRESS, b"")
         if message.kind == RTM_DELADDR:
             self._found.pop((index, address), None)
+            lifetimes = attributes.get(IFA_CACHEINFO, b"")
+            if (
+                len(address) == 16
+                and len(lifetimes) == CACHE_INFO.size
+                and not CACHE_INFO.unpack(lifetimes)[1]
+            ):
+                self._expired.add(address)
         elif len(address) in (4, 16):
+            self._expired.discard(address)
             wide = attributes.get(IFA_FLAGS, b"")
             flags = struct.unpack("=I", wide)[0] if len(wide) == 4 else flags
             self._found[index, address] = (prefix_length, flags)

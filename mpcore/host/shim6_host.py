@@ -210,6 +210,12 @@ class Shim6Host:
         self.endpoint.remove_local_address(local.address, now_ns())
         self.work()
 
+    def expire_address(self, address: bytes) -> None:
+        """The valid lifetime of an address has ended: somebody else may get it (RFC 5533 §1.5)."""
+        self._forget_sender(address)
+        self.endpoint.expire_local_address(address, now_ns())
+        self.work()
+
     def needed_addresses(self) -> set[bytes]:
         """Return the ULIDs that have to stay local as long as a context has them (RFC 5533 §1.5)."""
         return self.endpoint.ulids_in_use()

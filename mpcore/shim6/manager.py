@@ -211,10 +211,14 @@ class Shim6Manager:
                 if address in context.local:
                     self._updater.reconsider(context, now_ns)
 
-    def forget_local_address(self, address: bytes, now_ns: int) -> None:
-        """The prefix of an address is valid no more: communication with it as a ULID ends (RFC 5533 §1.5)."""
+    def forget_local_address(self, address: bytes, now_ns: int, *, for_good: bool = True) -> None:
+        """The prefix of an address is valid no more: communication with it as a ULID ends (RFC 5533 §1.5).
+
+        Unless `for_good`, its identity is kept for the case that it comes back.
+        """
         self._shared.addresses.forget(address)
-        self._shared.identities.remove(address)
+        if for_good:
+            self._shared.identities.remove(address)
         for context in self._shared.contexts:
             if context.key.ulid_local == address:
                 self._lifecycle.discard(context, "its local ULID is not valid any more")

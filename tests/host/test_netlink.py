@@ -93,6 +93,30 @@ def test_addresses_and_links_come_and_go() -> None:
 
 
 @in_namespace
+def test_an_address_whose_lifetime_ends_is_told_from_one_that_is_taken_away() -> None:
+    """RFC 4862 §5.5.4: the kernel takes it away by itself."""
+    name = add_uplink(1, addresses=False)
+    monitor = AddressMonitor()
+    brief, taken = "2001:db8:1::2", "2001:db8:1::3"
+    lifetimes = {
+        brief: ("valid_lft", "2", "preferred_lft", "1"),
+        taken: ("valid_lft", "90", "preferred_lft", "9"),
+    }
+    for address, words in lifetimes.items():
+        run("ip", "addr", "add", f"{address}/64", "dev", name, "nodad", *words)
+    run("ip", "addr", "del", f"{taken}/64", "dev", name)
+    poller = select.poll()
+    poller.register(monitor.fileno(), select.POLLIN)
+    expired: set[bytes] = set()
+    while not expired:
+        assert poller.poll(30_000), "the lifetime did not end"
+        monitor.read_events()
+        expired = monitor.take_expired()
+    assert expired == {SIX.address}
+    assert monitor.take_expired() == set()
+
+
+@in_namespace
 def test_lost_events_lead_to_a_fresh_look() -> None:
     monitor = AddressMonitor()
     add_uplink(1)

@@ -731,6 +731,18 @@ def test_a_ulid_that_is_not_valid_any_more_ends_its_contexts() -> None:
     assert lone.manager.contexts() == ()
 
 
+def test_a_ulid_that_comes_back_after_its_lifetime_may_have_contexts_again() -> None:
+    """RFC 5533 §1.5: what it had has ended, and meanwhile nothing begins."""
+    lone = Lone()
+    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
+    lone.manager.forget_local_address(A1, 0, for_good=False)
+    assert lone.manager.contexts() == ()
+    assert lone.hear(I1(TAG, 5)) == []
+    lone.manager.set_local_address(A1, True, 0)
+    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
+    assert lone.context().local.addresses == (A1, A2)
+
+
 def test_a_fork_lives_as_long_as_packets_without_header_flow() -> None:
     """RFC 5533 §4.2, §9: such a packet may be the fork's."""
     pairing = Pairing()
