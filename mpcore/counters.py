@@ -36,7 +36,7 @@ class Counter(IntEnum):
     MPCAPABLE_ACK_RX = "MPTcpExtMPCapableACKRX", "third ACKs received with MP_CAPABLE and both keys"
     MPCAPABLE_FALLBACK_ACK = "MPTcpExtMPCapableFallbackACK", "server fell back: ACK or data without MPTCP"
     MPCAPABLE_FALLBACK_SYNACK = "MPTcpExtMPCapableFallbackSYNACK", "client fell back: plain SYN/ACK"
-    MPCAPABLE_DATA_FALLBACK = "MPTcpExtMPCapableDataFallback", "fell back: early data came without a mapping"
+    MPCAPABLE_DATA_FALLBACK = "MPTcpExtMPCapableDataFallback", "fell back: early data, or its ACK, is plain"
     MPCAPABLE_SYN_TX_DROP = "MPTcpExtMPCapableSYNTXDrop", "SYNs repeated without MP_CAPABLE: no answer"
     FALLBACK_TOKEN_INIT = "MPTcpExtMPFallbackTokenInit", "connections left plain for want of a unique token"
     DSS_FALLBACK = "MPTcpExtDssFallback", "fell back: data without a mapping on the only subflow"

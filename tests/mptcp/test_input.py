@@ -374,6 +374,33 @@ def test_a_first_packet_without_options_falls_back(role: Role) -> None:
     assert plane.counter(Counter.MPCAPABLE_DATA_FALLBACK) == 1
 
 
+def test_an_ack_of_the_first_data_without_options_falls_back() -> None:
+    """RFC 8684 §3.7: the peer has fallen back, or will; nobody acknowledges at the data level any more."""
+    plane = Plane()
+    plane.host(DATA[:100])
+    output = plane.peer(ack=101, options=())
+    assert output.verdict is VerdictKind.LEAVE
+    assert plane.counter(Counter.MPCAPABLE_DATA_FALLBACK) == 1
+
+
+def test_an_ack_without_options_means_nothing_once_data_was_acknowledged() -> None:
+    """RFC 8684 §3.7: then options are known to come through, and may be left out."""
+    plane = Plane()
+    plane.host(DATA[:100])
+    plane.acked = 100
+    plane.peer(ack=101)
+    plane.host(DATA[100:200], seq=100)
+    assert plane.peer(ack=201, options=()).verdict is VerdictKind.DROP
+
+
+def test_a_fin_acknowledged_without_options_is_no_data() -> None:
+    """RFC 8684 §3.7: Linux's last ACK has none."""
+    plane = Plane()
+    plane.engine.close_subflow(plane.handle, 0)
+    plane.step()
+    assert plane.peer(ack=2, options=()).verdict is VerdictKind.DROP
+
+
 def test_a_join_without_options_is_reset() -> None:
     """RFC 8684 §3.7: with the reason "middlebox interference"."""
     plane = Plane()
