@@ -15,8 +15,8 @@ from pathlib import Path
 
 from mpcore.errors import HostError
 from mpcore.host.adopt import HEADER, IFA_ADDRESS, IFA_PROTO
-from mpcore.host.formed import CACHE_INFO, IFA_CACHEINFO, NLM_F_CREATE_REPLACE
-from mpcore.host.netlink import IFA_FLAGS
+from mpcore.host.formed import NLM_F_CREATE_REPLACE
+from mpcore.host.netlink import CACHE_INFO, IFA_CACHEINFO, IFA_FLAGS
 from mpcore.host.rtnetlink import (
     RTM_GETADDR,
     RTM_NEWADDR,

@@ -2,12 +2,11 @@
 
 import errno
 import socket
-import struct
 from collections.abc import Iterator
 
 from mpcore.errors import HostError
 from mpcore.host.adopt import GONE, HEADER, IFA_ADDRESS, IFA_PROTO, PROTOCOL
-from mpcore.host.netlink import IFA_FLAGS
+from mpcore.host.netlink import CACHE_INFO, IFA_CACHEINFO, IFA_FLAGS
 from mpcore.host.routing import interface_index
 from mpcore.host.rtnetlink import (
     RTM_DELADDR,
@@ -20,8 +19,6 @@ from mpcore.host.rtnetlink import (
 )
 from mpcore.shim6.forming import DropAddress, PutAddress
 
-IFA_CACHEINFO = 6
-CACHE_INFO = struct.Struct("=IIII")  # struct ifa_cacheinfo: preferred, valid, then two time stamps
 IFA_F_NOPREFIXROUTE = 0x200
 NLM_F_CREATE_REPLACE = 0x500
 PREFIX_BITS = 64

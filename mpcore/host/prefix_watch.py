@@ -15,10 +15,12 @@ from typing import TypeAlias
 from mpcore.errors import HostError
 from mpcore.host.adopt import IFA_PROTO
 from mpcore.host.autoconf import PROTOCOL_ROUTER
-from mpcore.host.formed import CACHE_INFO, IFA_CACHEINFO, PREFIX_BITS
+from mpcore.host.formed import PREFIX_BITS
 from mpcore.host.netlink import (
     ADDRESS_HEADER,
+    CACHE_INFO,
     IFA_ADDRESS,
+    IFA_CACHEINFO,
     IFA_F_DADFAILED,
     IFA_F_TENTATIVE,
     IFA_FLAGS,
