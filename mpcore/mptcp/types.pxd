@@ -235,6 +235,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t fin_sent
     uint8_t dss_seen           # an MPTCP option arrived after the handshake
     uint8_t ack_now            # owes the peer an ACK
+    uint8_t duplicates         # of it, so that a peer without SACK can count them
     span_t dup                 # arrived twice, for the next ACK's D-SACK (RFC 2883); empty: none
     uint8_t unmapped           # segments refused for want of a mapping
     uint32_t challenge_count   # RFC 5961 §7 budget used in this second

@@ -327,6 +327,17 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
     return full
 
 
+cdef int ack_peer(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """Send the ACK that is owed at once: it covers all that came with it (RFC 9293 §3.8.6.3)."""
+    cdef int copies = max(<int>subflow.duplicates, 1)
+    cdef int _i
+    subflow.duplicates = 0
+    for _i in range(copies):
+        if emit_ack(plane, conn, subflow) != EMIT_OK:
+            return 1
+    return 0
+
+
 cdef void connection_flush(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef subflow_t *subflow
     cdef int full = 0
@@ -335,8 +346,9 @@ cdef void connection_flush(plane_t *plane, conn_t *conn) noexcept nogil:
         return
     for i in range(SUBFLOW_MAX):
         subflow = conn.subflows[i]
-        if subflow != NULL and subflow.ack_now and (is_live(subflow) or subflow.state == SF_TIME_WAIT):
-            full |= emit_ack(plane, conn, subflow)
+        if subflow != NULL and (subflow.ack_now or subflow.duplicates) and (
+                is_live(subflow) or subflow.state == SF_TIME_WAIT):
+            full |= ack_peer(plane, conn, subflow)
     if conn.data_ack_now:
         full |= flush_data_ack(plane, conn)
     if conn.host_ack_now == HOST_ACK_DUE or (

@@ -124,6 +124,7 @@ cdef enum:
     CHALLENGES = 10            # challenge ACKs a second and subflow (RFC 5961 §7)
     SECOND_NS = 1000000000
     MS = 1000000
+    DUPLICATES_MAX = 8         # duplicate ACKs of one moment: more tell nothing new
     UNMAPPED_MAX = 16          # unmapped segments before the subflow is given up (RFC 8684 §3.3.1)
     WINDOW_LEAST = 65535       # what a peer may have out although no larger window was seen
 
@@ -515,6 +516,7 @@ cdef int has_place(const subflow_t *subflow, uint64_t start, uint64_t end) noexc
 cdef void note_received(subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
     subflow.bytes_received += end - start
     if start <= subflow.rcv_nxt:
+        subflow.duplicates = 0
         advance(subflow, end)
     else:
         ooo_insert(subflow, start, end)
@@ -621,6 +623,9 @@ cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
         seq += part
         data += part
         size -= part
+    elif seq > subflow.rcv_nxt and not subflow.sack and subflow.duplicates < DUPLICATES_MAX:
+        # three of them are how it hears of a loss: each must leave (RFC 5681 §3.2)
+        subflow.duplicates += 1
     # a segment put together by a middlebox can span several mappings
     while size:
         status = mapping_find(plane, conn, subflow, options, seq, size, &mapping)

@@ -188,8 +188,8 @@ cdef void arm_probe(plane_t *plane, subflow_t *subflow) noexcept nogil:
         return
     if subflow.seg_count == 1:
         probe += DELAYED_ACK_NS
-    if plane.now_ns + probe < subflow.rto_at_ns:
-        subflow.probe_at_ns = plane.now_ns + probe
+    # where the timer would be first, the probe takes its turn
+    subflow.probe_at_ns = min(plane.now_ns + probe, subflow.rto_at_ns)
 
 
 cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:

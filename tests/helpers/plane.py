@@ -211,7 +211,12 @@ class Plane:
     # Paths and time.
 
     def join(
-        self, *, hmac: bytes | None = None, remote: bytes = bytes([10, 0, 1, 2]), backup: bool = False
+        self,
+        *,
+        hmac: bytes | None = None,
+        remote: bytes = bytes([10, 0, 1, 2]),
+        backup: bool = False,
+        window: int = 65535,
     ) -> int:
         """Add a subflow; as the initiator when `hmac` is given. Returns its path index."""
         port = LOCAL_PORT + len(self.paths)
@@ -222,7 +227,7 @@ class Plane:
             local_id=1, remote_id=1, backup=backup, peer_backup=False, isn_local=path.isn_local,
             isn_remote=path.isn_remote, mss_local=MSS, mss_remote=MSS, wscale_local=SCALE,
             wscale_remote=SCALE, sack=True, timestamps=self.timestamps, ts_local=TS_LOCAL,
-            ts_remote=TS_REMOTE, window=65535, hmac=hmac,
+            ts_remote=TS_REMOTE, window=window, hmac=hmac,
         )  # fmt: skip
         index = self.engine.open_subflow(self.handle, ready, self.now_ns)
         assert index == len(self.paths) - 1, "tests add paths in order"
