@@ -179,8 +179,6 @@ cdef struct subflow_t:         # owner: conn_t
     int64_t round_ns           # its least round trip so far, 0 without a sample
     int64_t last_round_ns      # the round's before
     uint32_t round_samples
-    uint32_t css_rounds        # ends of rounds seen in conservative slow start (RFC 9406 §4.2)
-    int64_t css_ns             # the least round trip that began it, 0 outside of it
     uint64_t recovery_point    # loss recovery lasts until this is acknowledged
     uint8_t recovering         # 1 fast recovery, 2 after a timeout
     uint64_t prr_delivered     # RFC 6937

@@ -23,51 +23,31 @@ cdef enum:
     HYSTART_SAMPLES = 8            # RFC 9406 §4.3: N_RTT_SAMPLE
     HYSTART_MIN_NS = 4000000       # MIN_RTT_THRESH
     HYSTART_MAX_NS = 16000000      # MAX_RTT_THRESH
-    CSS_DIVISOR = 4                # CSS_GROWTH_DIVISOR
-    CSS_ROUNDS = 5
-
-
-cdef void begin_round(subflow_t *subflow) noexcept nogil:
-    subflow.round_end = subflow.snd_nxt
-    subflow.last_round_ns = subflow.round_ns
-    subflow.round_ns = 0
-    subflow.round_samples = 0
-    if subflow.css_ns:
-        subflow.css_rounds += 1
-
-
-cdef int rises(const subflow_t *subflow) noexcept nogil:
-    """True when this round's least round trip is well above that of the one before."""
-    cdef int64_t last = subflow.last_round_ns
-    cdef int64_t threshold = max(<int64_t>HYSTART_MIN_NS, min(last // 8, <int64_t>HYSTART_MAX_NS))
-    return last != 0 and subflow.round_ns >= last + threshold
 
 
 cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
-    """A rising round trip makes slow start conservative, and ends it if it does not fall (RFC 9406 §4.2)."""
+    """Compare this round's least round trip with the last one's: RFC 9406 §4.2's rise ends slow start."""
+    cdef int64_t threshold
     if subflow.cwnd >= subflow.ssthresh:
         return
     if subflow.snd_una >= subflow.round_end:
-        begin_round(subflow)
+        subflow.round_end = subflow.snd_nxt
+        subflow.last_round_ns = subflow.round_ns
+        subflow.round_ns = 0
+        subflow.round_samples = 0
     if subflow.round_ns == 0 or rtt_ns < subflow.round_ns:
         subflow.round_ns = rtt_ns
     subflow.round_samples += 1
-    if subflow.css_ns and subflow.css_rounds >= CSS_ROUNDS:
-        subflow.ssthresh = subflow.cwnd
-        subflow.css_ns = 0
-    elif subflow.round_samples < HYSTART_SAMPLES:
+    if subflow.round_samples < HYSTART_SAMPLES or subflow.last_round_ns == 0:
         return
-    elif subflow.css_ns == 0 and rises(subflow):
-        subflow.css_ns = subflow.round_ns
-        subflow.css_rounds = 0
-    elif subflow.round_ns < subflow.css_ns:
-        subflow.css_ns = 0
+    threshold = max(<int64_t>HYSTART_MIN_NS, min(subflow.last_round_ns // 8, <int64_t>HYSTART_MAX_NS))
+    if subflow.round_ns >= subflow.last_round_ns + threshold:
+        subflow.ssthresh = subflow.cwnd
 
 
 cdef uint64_t congestion_ssthresh(subflow_t *subflow, uint64_t flight) noexcept nogil:
     cdef uint64_t kept = flight // 2
     cdef uint64_t least = 2 * <uint64_t>subflow.mss
-    subflow.css_ns = 0
     if subflow.congestion == CONGESTION_CUBIC:
         cubic_on_loss(subflow)
         kept = <uint64_t>(CUBIC_BETA * <double>flight)
@@ -167,7 +147,7 @@ cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, in
     if not is_used(subflow):
         return
     if subflow.cwnd < subflow.ssthresh:
-        subflow.cwnd += acked // CSS_DIVISOR if subflow.css_ns else acked
+        subflow.cwnd += acked
         if subflow.cwnd > subflow.ssthresh:
             subflow.cwnd = subflow.ssthresh
         return

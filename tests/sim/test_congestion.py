@@ -55,8 +55,8 @@ def test_slow_start_ends_before_the_queue_overflows(control: str) -> None:
 
 
 @pytest.mark.parametrize("control", CONTROLS)
-def test_a_round_trip_that_rises_for_a_moment_does_not_end_slow_start(control: str) -> None:
-    """RFC 9406 §4.2: a train that queues behind itself is no full queue."""
+def test_a_train_of_packets_does_not_end_slow_start(control: str) -> None:
+    """RFC 9406 §4.2: what only queues behind itself is no full queue; pacing keeps it from doing so."""
     result = run_transfer(
         [plan(10, 150, 300)],
         up_bytes=2_500_000,
