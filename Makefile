@@ -1,13 +1,14 @@
 # make build   everything a fresh machine needs, then the package itself: .venv/bin/mpcore
 #              (MPCORE_DEBUG=1 make build: with bounds checks)
 # make test    the tests (as root: those against the real kernel too)
+# make snapshots   the simulator's table of results, written anew when a change of behaviour is meant
 # make lint    style, types, stubs
 # make demo    the main jobs, Multipath TCP and then Shim6, measured in a laboratory of namespaces (root)
 # make bench   every piece beside its peers: tables, build/bench/results.{json,svg} (a minute or two)
 # make clean   forget all of it
 
 .DELETE_ON_ERROR:
-.PHONY: build test lint demo bench clean
+.PHONY: build test snapshots lint demo bench clean
 
 VENV := .venv/bin
 SOURCES := setup.py $(shell find mpcore pyx -name '*.pyx' -o -name '*.pxd' 2>/dev/null)
@@ -35,6 +36,9 @@ build: .venv/compiled-$(MODE)
 
 test: build
 	$(VENV)/python -m pytest $(ARGS)
+
+snapshots: build
+	$(VENV)/python -m pytest -q tests/sim/test_matrix.py --write-snapshots $(ARGS)
 
 # cython-lint looks for pycodestyle on the path.
 lint: export PATH := $(CURDIR)/$(VENV):$(PATH)

@@ -46,12 +46,15 @@ class Router:
 
 
 class Network:
-    """Nodes and links; `run` makes time pass."""
+    """Nodes and links; `run` makes time pass.
 
-    def __init__(self, seed: int = 0) -> None:
+    With `record` every packet is kept in `trace`, about three kilobytes for each on its way.
+    """
+
+    def __init__(self, seed: int = 0, *, record: bool = True) -> None:
         self.seed = seed
         self.clock = Clock()
-        self.trace = Trace(self.clock)
+        self.trace = Trace(self.clock, record=record)
         self.nodes: dict[str, Node] = {}
         self.links: dict[str, Link] = {}
 

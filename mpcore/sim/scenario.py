@@ -9,7 +9,7 @@ from mpcore.sim import rng
 from mpcore.sim.apps import Close, Transfer
 from mpcore.sim.link import PipeStatistics
 from mpcore.sim.network import LinkPlan, Network, two_hosts
-from mpcore.sim.node import SansIo
+from mpcore.sim.node import Node, SansIo
 from mpcore.sim.rng import Random
 from mpcore.sim.tcp_app import App
 from mpcore.sim.tcp_connection import TcpConnection
@@ -111,7 +111,8 @@ def run_transfer(
     when the topology is another one.
     """
     world = network or two_hosts(links, seed=seed, ipv6=ipv6, client=client_tcp, server=server_tcp)
-    _place_endpoints(world, {"client": client_endpoint, "server": server_endpoint})
+    place_endpoint(world, world.nodes["client"], client_endpoint)
+    place_endpoint(world, world.nodes["server"], server_endpoint)
     for node in world.nodes.values():
         node.carriers = carriers
     apps = _Pair(world, up_bytes, down_bytes, client_close, server_close)
@@ -161,11 +162,11 @@ def _bind(action: Action, network: Network) -> Callable[[], None]:
     return lambda: action(network)
 
 
-def _place_endpoints(network: Network, factories: Mapping[str, EndpointFactory | None]) -> None:
-    for name, factory in factories.items():
-        if factory is not None:
-            chance = rng.stream(network.seed, f"endpoint {name}")
-            network.nodes[name].set_endpoint(factory(chance, network.clock.now_ns))
+def place_endpoint(network: Network, node: Node, factory: EndpointFactory | None) -> None:
+    """Put an endpoint below a node, with a random source of its own; None leaves plain TCP."""
+    if factory is not None:
+        chance = rng.stream(network.seed, f"endpoint {node.name}")
+        node.set_endpoint(factory(chance, network.clock.now_ns))
 
 
 def _result(network: Network, apps: _Pair, finished: bool, duration_ns: int) -> TransferResult:

@@ -46,19 +46,22 @@ class Record:
 
 
 class Trace:
-    """Collects records; the same world gives the same bytes."""
+    """Collects records; the same world gives the same bytes. Without `record` it stays empty."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, record: bool = True) -> None:
         self.records: list[Record] = []
         self._clock = clock
+        self._record = record
 
     def packet(self, place: str, kind: str, data: bytes) -> None:
         """Record that `data` was seen at `place`; `kind` says what became of it ("send", "loss", ...)."""
-        self.records.append(Record(self._clock.now_ns, place, kind, data))
+        if self._record:
+            self.records.append(Record(self._clock.now_ns, place, kind, data))
 
     def event(self, place: str, text: str) -> None:
         """Record something that is not a packet."""
-        self.records.append(Record(self._clock.now_ns, place, "event", text.encode()))
+        if self._record:
+            self.records.append(Record(self._clock.now_ns, place, "event", text.encode()))
 
     def of(self, kind: str, place: str = "") -> list[Record]:
         """Return the records of `kind` whose place begins with `place`."""
