@@ -9,13 +9,15 @@ from pathlib import Path
 
 from mpcore.config import Config
 from mpcore.errors import HostError
+from mpcore.host.flowsets import FlowSets
 from mpcore.host.iptables import Iptables
 from mpcore.host.netlink import AddressMonitor
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.nft import Nft
 from mpcore.host.rawsock import RawSender
 from mpcore.host.rtnetlink import RTM_GETRULE, RouteSocket
-from mpcore.host.shim6_host import rule_settings
+from mpcore.host.rules import rule_settings
+from mpcore.host.shim6_host import rule_settings as shim6_rule_settings
 from mpcore.host.shim6_rules import Shim6Rules
 
 CAPABILITIES = {"CAP_NET_ADMIN": 12, "CAP_NET_RAW": 13}
@@ -94,7 +96,9 @@ def check_rules(config: Config) -> Iterator[Finding]:
     for version in (4, 6):
         name = f"queue rule IPv{version}"
         tables = Iptables(version)
-        if tables.available(config.queue.number):
+        if FlowSets(version).available(rule_settings(config)):
+            yield Finding(name, True, "by nf_tables")
+        elif tables.available(config.queue.number):
             yield Finding(name, True, f"by {tables.tool}")
         elif native:
             yield Finding(name, True, "by nft")
@@ -105,6 +109,9 @@ def check_rules(config: Config) -> Iterator[Finding]:
 
 def check_connection_marks(config: Config) -> Iterator[Finding]:
     """Try what lets a connection leave the queue for good."""
+    if FlowSets(4).available(rule_settings(config)):
+        yield Finding("connection marks", True, "not needed: sets of nf_tables know what falls back")
+        return
     mark = f"{config.routing.mark_leave:#x}"
     tables = Iptables(4)
     match = tables.accepts("mangle", f"-m connmark --mark {mark}/{mark} -j RETURN")
@@ -122,7 +129,7 @@ def check_connection_marks(config: Config) -> Iterator[Finding]:
 
 def check_shim6(config: Config) -> Iterator[Finding]:
     """Try what Shim6's rules need."""
-    lacking = Shim6Rules(rule_settings(config)).lacks()
+    lacking = Shim6Rules(shim6_rule_settings(config)).lacks()
     if lacking is None:
         yield Finding("Shim6", True, "on" if config.shim6.enabled else "off, and could be on")
     else:

@@ -8,10 +8,10 @@ import os
 import re
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from mpcore.config import ExcludeRule
 from mpcore.host.command import run_command, succeeds
+from mpcore.host.rulesettings import RuleSettings
 
 CHAIN_PREFIX = "MPCORE-"
 PROBE_CHAIN = "MPCORE-PROBE"
@@ -20,18 +20,6 @@ TOOLS = {
     4: ("iptables", "iptables-nft", "iptables-legacy"),
     6: ("ip6tables", "ip6tables-nft", "ip6tables-legacy"),
 }
-
-
-@dataclass(frozen=True, slots=True)
-class RuleSettings:
-    """What the rules depend on: queue number, the marks (distinct bits), loopback traffic, exclusions."""
-
-    queue: int
-    mark_seen: int
-    mark_leave: int
-    mark_taken: int
-    loopback: bool
-    exclusions: tuple[ExcludeRule, ...]
 
 
 class Iptables:
@@ -82,7 +70,8 @@ class Iptables:
         """Put refusal in the place of a dead daemon's queue; False when there is none. Raises HostError."""
         found = False
         for tool in installed_tools(self.version):
-            lines = removal_lines(run_command([f"{tool}-save", "-t", "mangle"]))
+            # not `-t mangle`: asked for by name, an old table is made, and costs every packet from then on
+            lines = removal_lines(only_table(run_command([f"{tool}-save"]), "mangle"))
             if lines:
                 found = True
                 run_command(restore(tool), script([*orphan_lines(settings), *lines]))
@@ -197,6 +186,12 @@ def orphan_lines(settings: RuleSettings) -> list[str]:
         "-I INPUT -p tcp -j MPCORE-END",
         "COMMIT",
     ]
+
+
+def only_table(saved: str, name: str) -> str:
+    """Return the part about one table of what iptables-save printed, or nothing."""
+    found = re.search(rf"^\*{name}\n.*?^COMMIT$", saved, re.MULTILINE | re.DOTALL)
+    return found[0] if found else ""
 
 
 def removal_lines(saved: str, prefix: str = CHAIN_PREFIX) -> list[str]:

@@ -8,9 +8,8 @@ import re
 import shutil
 from collections.abc import Iterator, Mapping
 
-from mpcore.config import ExcludeRule
 from mpcore.host.command import run_command, succeeds
-from mpcore.host.iptables import RuleSettings
+from mpcore.host.rulesettings import RuleSettings, excluded_lines
 
 TABLE = "inet mpcore"
 CHAINS = {
@@ -103,7 +102,7 @@ def chain_rules(settings: RuleSettings, device: str, remote: str) -> Iterator[st
     if not settings.loopback:
         yield f'{device} "lo" return'
     for exclusion in settings.exclusions:
-        yield from exclusion_rules(exclusion, remote)
+        yield from (f"{each} return" for each in excluded_lines(exclusion, remote))
     yield f"ct state invalid queue num {settings.queue}"
     yield f"queue num {settings.queue} bypass"
 
@@ -114,14 +113,3 @@ def orphan_rule(settings: RuleSettings) -> str:
     return (
         f"tcp flags & (syn | rst) == 0 ct mark & {fate:#x} == {settings.mark_taken:#x} reject with tcp reset"
     )
-
-
-def exclusion_rules(exclusion: ExcludeRule, remote: str) -> Iterator[str]:
-    """Yield the rules that keep excluded traffic out of the queue; `remote` is saddr or daddr."""
-    if exclusion.network is None:
-        yield f"tcp sport {exclusion.port} return"
-        yield f"tcp dport {exclusion.port} return"
-        return
-    address = f"{'ip' if exclusion.network.version == 4 else 'ip6'} {remote} {exclusion.network}"
-    port = "" if exclusion.port is None else f" tcp {remote[0]}port {exclusion.port}"
-    yield f"{address}{port} return"

@@ -29,9 +29,11 @@ NFNL_BATCH_BEGIN, NFNL_BATCH_END = 16, 17
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = (SUBSYSTEM << 8 | number for number in (12, 13, 14))
 NFPROTO_IPV6 = 10
-NLM_F_CREATE = 0x400
+NEW_RULE = SUBSYSTEM << 8 | 6
+NLM_F_CREATE, NLM_F_APPEND = 0x400, 0x800
 NLA_F_NESTED = 0x8000
-LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*
+LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*; the table's also of a rule
+RULE_CHAIN, RULE_EXPRESSIONS = 2, 4
 LIST_ELEMENT = 1
 ELEMENT_KEY, ELEMENT_EXPRESSION = 1, 7
 DATA_VALUE = 1
@@ -65,9 +67,10 @@ class Count:
 
 
 class NftSets:
-    """The sets of one table of IPv6 in this process's network namespace. Raises HostError."""
+    """The sets of one table in this process's network namespace. Raises HostError."""
 
-    def __init__(self, table: str) -> None:
+    def __init__(self, table: str, family: int = NFPROTO_IPV6) -> None:
+        self._family = family
         self._table = attribute(LIST_TABLE, table.encode() + b"\0")
         self._seq = 0
         try:
@@ -99,16 +102,27 @@ class NftSets:
             runs.setdefault((change.name, change.present), []).append(change.key)
         # what goes makes room for what comes
         ordered = sorted(runs.items(), key=lambda run: run[0][1])
-        parts = [self._frame(NFNL_BATCH_BEGIN, NLM_F_REQUEST, b"", family=0, resource=SUBSYSTEM)]
+        parts = []
         for (name, present), keys in ordered:
             for at in range(0, len(keys), CHUNK):
                 parts.append(self._elements(name, present, keys[at : at + CHUNK]))
-        if len(parts) == 1:
-            return
-        parts.append(
-            self._frame(NFNL_BATCH_END, NLM_F_REQUEST | NLM_F_ACK, b"", family=0, resource=SUBSYSTEM)
-        )
-        self._socket.send(b"".join(parts))
+        if parts:
+            self._commit(parts)
+
+    def append_rule(self, chain: str, expressions: bytes) -> None:
+        """Append a rule to a chain of the table. Raises OSError with the kernel's errno.
+
+        `expressions` are the attributes of a list; what `nft` has words for is better left to it.
+        """
+        body = self._table + attribute(RULE_CHAIN, chain.encode() + b"\0")
+        body += nested(RULE_EXPRESSIONS, expressions)
+        self._commit([self._frame(NEW_RULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND, body)])
+
+    def _commit(self, messages: list[bytes]) -> None:
+        """Have the kernel take all messages, or none. Raises OSError."""
+        begin = self._frame(NFNL_BATCH_BEGIN, NLM_F_REQUEST, b"", family=0, resource=SUBSYSTEM)
+        end = self._frame(NFNL_BATCH_END, NLM_F_REQUEST | NLM_F_ACK, b"", family=0, resource=SUBSYSTEM)
+        self._socket.send(b"".join([begin, *messages, end]))
         self._await_end()
 
     def counts(self, name: str) -> Iterator[Count]:
@@ -135,9 +149,10 @@ class NftSets:
         return self._frame(DELETE_ELEMENT, NLM_F_REQUEST, body)
 
     def _frame(
-        self, kind: int, flags: int, body: bytes, *, family: int = NFPROTO_IPV6, resource: int = 0
+        self, kind: int, flags: int, body: bytes, *, family: int | None = None, resource: int = 0
     ) -> bytes:
         self._seq += 1
+        family = self._family if family is None else family
         body = FAMILY.pack(family, 0) + struct.pack("!H", resource) + body
         return HEADER.pack(HEADER.size + len(body), kind, flags, self._seq, 0) + body
 

@@ -2,10 +2,12 @@
 
 from mpcore.config import Config
 from mpcore.errors import HostError
-from mpcore.host.iptables import Iptables, RuleSettings
+from mpcore.host.flowsets import FlowSets
+from mpcore.host.iptables import Iptables
 from mpcore.host.nft import Nft
+from mpcore.host.rulesettings import RuleSettings
 
-Backend = Iptables | Nft
+Backend = FlowSets | Iptables | Nft
 
 
 def rule_settings(config: Config) -> RuleSettings:
@@ -47,7 +49,7 @@ class Rules:
 
     def clean_leftovers(self) -> None:
         """Take back what a daemon left that was killed, whichever backend it used. Raises HostError."""
-        for backend in (Iptables(4), Iptables(6), Nft()):
+        for backend in all_backends():
             backend.remove()
 
     def refuse_orphans(self) -> bool:
@@ -55,15 +57,14 @@ class Rules:
 
         False when no daemon left rules behind. `clean_leftovers` ends it. Raises HostError.
         """
-        backends: tuple[Backend, ...] = (Iptables(4), Iptables(6), Nft())
-        found = [backend.refuse_orphans(self.settings) for backend in backends]
+        found = [backend.refuse_orphans(self.settings) for backend in all_backends()]
         return any(found)
 
     def probe(self) -> tuple[Backend, ...]:
-        """Return the backends to use: iptables for each IP version that has it, or nft. Raises HostError."""
-        tables = tuple(table for table in (Iptables(4), Iptables(6)) if table.available(self.settings.queue))
-        if tables:
-            return tables
+        """Return the backends to use: for each IP version the best that works. Raises HostError."""
+        versions = tuple(found for version in (4, 6) if (found := self._probe_version(version)) is not None)
+        if versions:
+            return versions
         nft = Nft()
         if nft.available(self.settings.queue):
             return (nft,)
@@ -71,3 +72,14 @@ class Rules:
             "no rule can send packets to a queue here: neither iptables -j NFQUEUE nor nft queue works; run "
             "as root, install iptables, and see that the kernel has CONFIG_NETFILTER_XT_TARGET_NFQUEUE"
         )
+
+    def _probe_version(self, version: int) -> Backend | None:
+        flows, tables = FlowSets(version), Iptables(version)
+        if flows.available(self.settings):
+            return flows
+        return tables if tables.available(self.settings.queue) else None
+
+
+def all_backends() -> tuple[Backend, ...]:
+    """Return one of each kind: any of them may have left rules."""
+    return (FlowSets(4), FlowSets(6), Iptables(4), Iptables(6), Nft())

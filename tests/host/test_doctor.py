@@ -6,6 +6,7 @@ from mpcore.config import load_config
 from mpcore.errors import HostError
 from mpcore.host import doctor
 from mpcore.host.doctor import Finding, diagnose
+from mpcore.host.flowsets import FlowSets
 from mpcore.host.iptables import Iptables
 from mpcore.host.nft import Nft
 from tests.host.namespace import drop_privileges, in_namespace, run, set_variable
@@ -42,6 +43,7 @@ def test_each_failure_names_its_remedy() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Iptables, "accepts", lambda *arguments: False)
         patch.setattr(Nft, "available", lambda *arguments: False)
+        patch.setattr(FlowSets, "available", lambda *arguments: False)
         for name in ("NetlinkQueue", "RawSender", "RouteSocket"):
             patch.setattr(doctor, name, refuse)
         found = findings("routing.manage=false")

@@ -3,21 +3,32 @@
 import re
 import shutil
 import socket
+from pathlib import Path
 
 import pytest
 
 from mpcore.config import Config, load_config
 from mpcore.errors import HostError
 from mpcore.host import iptables, rules
+from mpcore.host.flowsets import FlowSets
 from mpcore.host.iptables import Iptables, chain_rules, removal_lines
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.nft import Nft
 from mpcore.host.nft import chain_rules as nft_chain_rules
 from mpcore.host.rules import Rules, rule_settings
+from mpcore.host.rulesettings import RuleSettings
 from tests.host.namespace import in_namespace, run
+
+# Kernel and nft of a machine may know sets of connections or not; these are the rules of one that does not.
+pytestmark = pytest.mark.usefixtures("without_flow_sets")
 
 TOOLS = ("iptables", "ip6tables")
 OTHERS = "*mangle\n:theirs - [0:0]\n-A OUTPUT -p udp -j theirs\n-A theirs -j MARK --set-mark 7\nCOMMIT\n"
+
+
+@pytest.fixture
+def without_flow_sets(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(FlowSets, "available", lambda self, settings: False)
 
 
 def config(*settings: str) -> Config:
@@ -80,7 +91,7 @@ def test_without_iptables_and_nft_the_error_says_what_to_do() -> None:
 def test_a_failed_install_leaves_nothing() -> None:
     before = prepare()
 
-    def fail(settings: iptables.RuleSettings) -> list[str]:
+    def fail(settings: RuleSettings) -> list[str]:
         raise HostError("no raw table today")
 
     with pytest.MonkeyPatch.context() as patch:
@@ -215,6 +226,15 @@ def test_removal_deletes_jumps_before_chains_and_nothing_else() -> None:
         "COMMIT",
     ]
     assert removal_lines("") == []
+
+
+@in_namespace
+def test_looking_for_leftovers_makes_no_old_table() -> None:
+    """One that is there, even empty, costs every packet of the host."""
+    Rules(config()).refuse_orphans()
+    Rules(config()).clean_leftovers()
+    for version in ("ip", "ip6"):
+        assert Path(f"/proc/net/{version}_tables_names").read_text() == ""
 
 
 def test_settings_come_from_the_configuration() -> None:

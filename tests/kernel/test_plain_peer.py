@@ -33,5 +33,5 @@ def test_it_works_and_leaves_the_queue(
     daemon.mark()
     exchange_both(connect(hosts, to_a=to_a, version=version), BYTES, BYTES)
     assert queued(daemon.moved()) <= HANDSHAKE
-    assert daemon.moved()["MpcoreExtLeft"] == 1
+    assert 1 <= daemon.moved()["MpcoreExtLeft"] <= 2  # once in each direction
     assert daemon.connections() == []

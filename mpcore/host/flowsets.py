@@ -1,0 +1,182 @@
+"""One rule chain in each direction that queues TCP, and knows each connection by sets of nf_tables.
+
+A packet of a connection that needs mpcore no more meets one look-up and nothing else. Connection marks would
+have the kernel track every connection of the host for it, which costs bulk TCP a sixth. Each direction has
+sets of its own, whose key is what the headers hold: addresses, then ports. A verdict tells what becomes of a
+connection by a mark on its packet, which then passes its chain once more.
+
+OUTPUT is caught in front of connection tracking, which so sees the subflows as the network does, and not what
+sockets send.
+
+Taking the rules back empties chains and sets and leaves them: deleting a base chain makes the kernel drop
+every packet that waits in any queue.
+"""
+
+import os
+import re
+import shutil
+from collections.abc import Iterator
+
+from mpcore.errors import HostError
+from mpcore.host.command import run_command, succeeds
+from mpcore.host.queuerule import add_queue_rule
+from mpcore.host.rulesettings import RuleSettings, excluded_lines
+
+TABLE = "mpcore-flows"
+FAMILIES = {4: "ip", 6: "ip6"}
+KEYS = {4: "@nh,96,64 . @th,0,32", 6: "@nh,64,256 . @th,0,32"}
+# in front of connection tracking (-200); where the table mangle is
+HOOKS = {
+    "out": "type filter hook output priority -300; policy accept;",
+    "in": "type filter hook input priority -150; policy accept;",
+    "end_out": "type filter hook output priority -1; policy accept;",
+    "end_in": "type filter hook input priority -1; policy accept;",
+}
+WAYS = ("out", "in")
+# Chains with the one rule that queues; with the second a packet waits also when nobody reads the queue.
+ASK, ASK_TAKEN = "ask", "ask_taken"
+ELEMENTS = 65_536  # of a set; what finds no place is asked about with each packet
+# One that is left is asked about again after this time, so that the sets forget what has ended.
+LEFT_TIMEOUT = "1h"
+HALF_OPEN_TIMEOUT = "1m"
+# Every packet begins it anew.
+TAKEN_TIMEOUT = "1d"
+# The octet of TCP's flags by its place: its name would have the kernel compare the protocol for each rule.
+SYN = "@th,104,8 & 2 == 2"
+NO_SYN = "@th,104,8 & 2 == 0"
+
+
+class FlowSets:
+    """The sets and chains of one IP version (4 or 6)."""
+
+    def __init__(self, version: int) -> None:
+        self.version = version
+        self.table = f"{FAMILIES[version]} {TABLE}"
+
+    def available(self, settings: RuleSettings) -> bool:
+        """Return whether nft is there and the kernel takes all of it; no rule is left."""
+        if shutil.which("nft") is None or (self.version == 6 and not os.path.exists("/proc/net/if_inet6")):
+            return False
+        probe = f"{self.table}-probe"
+        if not succeeds(["nft", "-f", "-"], f"add table {probe}\nadd chain {probe} {ASK}\n"):
+            return False
+        try:
+            self._add_queue_rule(f"{TABLE}-probe", ASK, settings, bypass=True)
+        except HostError:
+            return False
+        finally:
+            run_command(["nft", "delete", "table", *probe.split()])
+        lines = [*self._install_lines(settings), *self._orphan_lines(settings)]
+        return succeeds(["nft", "-c", "-f", "-"], "".join(lines))
+
+    def install(self, settings: RuleSettings) -> None:
+        """Put sets and rules in, all or none. Raises HostError."""
+        # the queueing rules last: without them the chains let everything go
+        run_command(["nft", "-f", "-"], "".join(self._install_lines(settings)))
+        self._add_queue_rule(TABLE, ASK_TAKEN, settings, bypass=False)
+        self._add_queue_rule(TABLE, ASK, settings, bypass=True)
+
+    def remove(self) -> None:
+        """Empty what there is of it, also that of an earlier run. Raises HostError."""
+        chains = self._chains()
+        if chains:
+            flush = [f"flush chain {self.table} {chain}\n" for chain in chains]
+            run_command(["nft", "-f", "-"], "".join([*flush, *self._flush_set_lines()]))
+
+    def refuse_orphans(self, settings: RuleSettings) -> bool:
+        """Have connections that were taken over reset, and queue no more; False without rules of ours.
+
+        Raises HostError.
+        """
+        if ASK not in self._chains() or "queue" not in self._listed(ASK).lower():
+            return False
+        flush = [f"flush chain {self.table} {chain}\n" for chain in (*WAYS, ASK, ASK_TAKEN)]
+        run_command(["nft", "-f", "-"], "".join([*flush, *self._orphan_lines(settings)]))
+        return True
+
+    def _add_queue_rule(self, table: str, chain: str, settings: RuleSettings, *, bypass: bool) -> None:
+        add_queue_rule(self.version, table, chain, settings.queue, bypass=bypass)
+
+    def _chains(self) -> list[str]:
+        """Return the names of the chains that stand."""
+        if shutil.which("nft") is None:
+            return []
+        if not re.search(rf"^table {self.table}$", run_command(["nft", "list", "tables"]), re.MULTILINE):
+            return []
+        listed = run_command(["nft", "list", "table", *self.table.split()])
+        return re.findall(r"^\tchain (\S+) {$", listed, re.MULTILINE)
+
+    def _listed(self, chain: str) -> str:
+        return run_command(["nft", "list", "chain", *self.table.split(), chain])
+
+    def _install_lines(self, settings: RuleSettings) -> Iterator[str]:
+        yield f"add table {self.table}\n"
+        for way in WAYS:
+            for name, timeout in (("left", LEFT_TIMEOUT), ("taken", TAKEN_TIMEOUT)):
+                details = f"flags dynamic,timeout; timeout {timeout}; size {ELEMENTS};"
+                yield f"add set {self.table} {name}_{way} {{ typeof {KEYS[self.version]}; {details} }}\n"
+        yield from self._flush_set_lines()
+        for chain in (ASK, ASK_TAKEN):
+            yield f"add chain {self.table} {chain}\n"
+            yield f"flush chain {self.table} {chain}\n"
+        for way in WAYS:
+            yield from self._chain_lines(way, chain_rules(self.version, way, settings))
+
+    def _chain_lines(self, chain: str, rules: Iterator[str]) -> Iterator[str]:
+        yield f"add chain {self.table} {chain} {{ {HOOKS[chain]} }}\n"
+        yield f"flush chain {self.table} {chain}\n"
+        yield from (f"add rule {self.table} {chain} {rule}\n" for rule in rules)
+
+    def _flush_set_lines(self) -> Iterator[str]:
+        for way in WAYS:
+            yield from (f"flush set {self.table} {name}_{way}\n" for name in ("left", "taken"))
+
+    def _orphan_lines(self, settings: RuleSettings) -> Iterator[str]:
+        """Resets pass, because the refusals are some, and SYNs, because what they begin can be plain TCP.
+
+        So does what mpcore itself sends to a socket to make it speak.
+        """
+        passing = f"tcp flags & (syn | rst) == 0 meta mark & {settings.mark_seen:#x} == 0"
+        for way in WAYS:
+            refusal = f"{passing} {KEYS[self.version]} @taken_{way} reject with tcp reset"
+            yield from self._chain_lines(f"end_{way}", iter([refusal]))
+
+
+def has_mark(mark: int) -> str:
+    """Return the match for a bit of the packet's mark."""
+    return f"meta mark & {mark:#x} == {mark:#x}"
+
+
+def chain_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]:
+    """Yield the rules of one direction, in order.
+
+    A SYN begins something new, whatever its addresses and ports were before.
+    """
+    key, left, taken = KEYS[version], f"@left_{way}", f"@taken_{way}"
+    device = "oif" if way == "out" else "iif"
+    yield f"{NO_SYN} {key} {left} accept"
+    yield "meta l4proto != tcp accept"
+    if way == "out":
+        # to connection tracking it would look like a second copy of the connection, with its own numbers
+        yield f"oif lo {has_mark(settings.mark_seen)} notrack"
+    yield from verdict_rules(key, left, taken, settings)
+    yield f"{has_mark(settings.mark_seen)} accept"
+    yield f"{SYN} delete {left} {{ {key} }} delete {taken} {{ {key} }}"
+    yield f"{key} {taken} update {taken} {{ {key} }} goto {ASK_TAKEN}"
+    if not settings.loopback:
+        yield f"{device} lo accept"
+    for exclusion in settings.exclusions:
+        if exclusion.network is None or exclusion.network.version == version:
+            remote = "daddr" if way == "out" else "saddr"
+            yield from (f"{match} accept" for match in excluded_lines(exclusion, remote))
+    yield f"goto {ASK}"
+
+
+def verdict_rules(key: str, left: str, taken: str, settings: RuleSettings) -> Iterator[str]:
+    """Yield the rules that keep what a verdict told by its marks, and take these off."""
+    leave, told = has_mark(settings.mark_leave), settings.mark_leave | settings.mark_taken
+    yield f"{leave} {SYN} add {left} {{ {key} timeout {HALF_OPEN_TIMEOUT} }}"
+    yield f"{leave} {NO_SYN} add {left} {{ {key} }}"
+    yield f"{leave} delete {taken} {{ {key} }}"
+    yield f"meta mark & {told:#x} == {settings.mark_taken:#x} update {taken} {{ {key} }}"
+    yield f"meta mark & {told:#x} != 0 meta mark set meta mark & {0xFFFFFFFF & ~told:#x}"
