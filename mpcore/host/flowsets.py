@@ -25,10 +25,10 @@ from mpcore.host.rulesettings import RuleSettings, excluded_lines
 TABLE = "mpcore-flows"
 FAMILIES = {4: "ip", 6: "ip6"}
 KEYS = {4: "@nh,96,64 . @th,0,32", 6: "@nh,64,256 . @th,0,32"}
-# in front of connection tracking (-200); where the table mangle is
+# In front of connection tracking (-200); behind the table mangle (-150), where Shim6 takes its header off.
 HOOKS = {
     "out": "type filter hook output priority -300; policy accept;",
-    "in": "type filter hook input priority -150; policy accept;",
+    "in": "type filter hook input priority -149; policy accept;",
     "end_out": "type filter hook output priority -1; policy accept;",
     "end_in": "type filter hook input priority -1; policy accept;",
 }
