@@ -50,6 +50,7 @@ def upload(links: list[LinkPlan], size: int, pacing: bool) -> TransferResult:
 )
 def test_pacing_uses_more_of_the_links(links: list[LinkPlan], size: int, least_mbit: int) -> None:
     plain, paced = (upload(links, size, pacing).up.goodput_bps for pacing in (False, True))
+    print(f"Mbit/s without pacing {plain / 1e6:.1f}, with it {paced / 1e6:.1f}")
     assert paced > max(plain, least_mbit * 1_000_000), (plain, paced)
 
 
