@@ -307,6 +307,7 @@ cdef struct conn_t:            # owner: Engine
     int64_t fin_ns             # its retransmission
     int64_t data_rto_ns        # data-level retransmission (RFC 8684 §3.3.6)
     uint8_t data_backoff
+    uint8_t data_asked         # the peer was asked for its DATA_ACK, and none has come since
     uint64_t data_recover      # what was sent when that timer fired: up to here each hole is filled at once
     int64_t persist_ns         # window probe
     uint8_t persist_tries

@@ -192,6 +192,12 @@ cdef void arm_probe(plane_t *plane, subflow_t *subflow) noexcept nogil:
     subflow.probe_at_ns = min(plane.now_ns + probe, subflow.rto_at_ns)
 
 
+cdef int64_t sender_patience(const subflow_t *subflow) noexcept nogil:
+    if subflow.srtt_ns == 0:
+        return subflow.rto_ns
+    return SUSPECT_RTTS * subflow.srtt_ns + SUSPECT_GRACE_NS
+
+
 cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
     subflow.probe_at_ns = NEVER
     subflow.suspect_at_ns = NEVER
@@ -200,7 +206,7 @@ cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
         return
     subflow.rto_at_ns = plane.now_ns + timeout_ns(subflow)
     if subflow.srtt_ns and not subflow.suspect:
-        subflow.suspect_at_ns = plane.now_ns + SUSPECT_RTTS * subflow.srtt_ns + SUSPECT_GRACE_NS
+        subflow.suspect_at_ns = plane.now_ns + sender_patience(subflow)
     arm_probe(plane, subflow)
 
 

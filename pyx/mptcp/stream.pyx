@@ -218,7 +218,8 @@ cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept n
         conn.host_ack_now = HOST_ACK_DUE
         conn.data_backoff = 0
         # after a loss at the data level the next hole need not wait for a timer again
-        conn.data_rto_ns = plane.now_ns if offset < conn.data_recover else NEVER
+        conn.data_asked = offset < conn.data_recover
+        conn.data_rto_ns = plane.now_ns if conn.data_asked else NEVER
     mark_dirty(plane, conn)
 
 

@@ -8,6 +8,7 @@ from mpcore.mptcp.sender cimport (
     segment_at,
     sender_arm,
     sender_oldest_data,
+    sender_patience,
     sender_reorder_timeout,
     sender_timeout,
 )
@@ -175,12 +176,23 @@ cdef int head_in_flight(const conn_t *conn) noexcept nogil:
 
 
 cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
-    """A subflow has the head acknowledged, the peer's data level not: send it again (RFC 8684 §3.3.6)."""
+    """A subflow has the head acknowledged, the peer's data level not: send it again (RFC 8684 §3.3.6).
+
+    First every path is asked for the DATA_ACK: the last one may have been lost with its path, or the peer
+    took in the data without telling again.
+    """
     cdef subflow_t *subflow = transmit_subflow(conn)
     conn.data_rto_ns = NEVER
     if subflow == NULL or conn.tx_una == conn.tx_nxt:
         return
-    if not head_in_flight(conn):
+    if head_in_flight(conn):
+        if not conn.data_asked:
+            conn.data_rto_ns = plane.now_ns + sender_patience(subflow)
+            return
+    elif not conn.data_asked:
+        conn.data_asked = 1
+        transmit_probes(plane, conn)
+    else:
         count(plane, COUNTER_MPTCP_RETRANS)
         stream_reinject_head(plane, conn, subflow.mss)
         conn.data_recover = conn.tx_nxt

@@ -20,7 +20,7 @@ from mpcore.mptcp.output cimport (
 )
 from mpcore.mptcp.pacing cimport pacing_wait, pacing_wait_ns
 from mpcore.mptcp.scheduler cimport schedule
-from mpcore.mptcp.sender cimport segment_at, sender_push, sender_room, sender_sent
+from mpcore.mptcp.sender cimport segment_at, sender_patience, sender_push, sender_room, sender_sent
 from mpcore.mptcp.stream cimport stream_reinject_range, stream_room, stream_take_reinject
 from mpcore.mptcp.types cimport (
     NEVER,
@@ -240,7 +240,7 @@ cdef void arm_stream_timers(plane_t *plane, conn_t *conn) noexcept nogil:
         if conn.data_rto_ns == NEVER:
             subflow = transmit_subflow(conn)
             if subflow != NULL:
-                conn.data_rto_ns = plane.now_ns + 2 * (subflow.rto_ns << conn.data_backoff)
+                conn.data_rto_ns = plane.now_ns + sender_patience(subflow)
     else:
         conn.data_rto_ns = NEVER
     if conn.tx_nxt < conn.tx_end and conn.tx_window <= conn.tx_nxt and conn.tx_una == conn.tx_nxt:

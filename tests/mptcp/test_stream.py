@@ -482,6 +482,23 @@ def test_data_that_only_the_subflow_acknowledged_is_sent_again() -> None:
     assert plane.counter(Counter.MPTCP_RETRANS) >= 1
 
 
+def test_a_data_ack_that_does_not_come_is_asked_for_on_every_path() -> None:
+    """RFC 8684 §3.3.6: the last one may have gone down with its path, and all data be there."""
+    plane = two_paths()
+    plane.host(DATA[:500])
+    plane.advance(20 * MS)
+    path = next(each for each in (0, 1) if plane.subflow(each)["snd_nxt"] > 1)
+    plane.peer(path=path, ack=501)
+    output = plane.advance(1100 * MS)  # the timer of a path that was never measured
+    asked = [segment for segment in output.network if segment.find(Dss)]
+    assert sorted({segment.src_port for segment in asked}) == [each.local_port for each in plane.paths]
+    assert all(not segment.payload for segment in asked)
+    assert plane.counter(Counter.MPTCP_RETRANS) == 0
+    plane.acked = 500
+    plane.peer(path=1 - path)
+    assert plane.advance(3 * SECOND).network == []
+
+
 def test_each_hole_at_the_data_level_is_filled_without_a_new_timeout() -> None:
     plane = Plane()
     for index in range(4):
