@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mpcore.host.flowsets import TABLE
 from mpcore.lab.host import Host
 from mpcore.lab.shim6_hosts import Shim6Host, make_shim6_hosts
 from mpcore.lab.topology import Lab
@@ -107,9 +108,10 @@ def settings(folder: Path, name: str) -> tuple[str, ...]:
 
 
 def leftovers(host: Host) -> list[str]:
-    """Return the chains, rules and tables of a daemon that `host` has."""
+    """Return the chains, rules and tables of a daemon that `host` has, less the tables that stay, empty."""
     rules = host.run(["ip6tables-save"]).stdout + host.run(["nft", "list", "tables"]).stdout
-    return [line for line in rules.splitlines() if "mpcore" in line.lower()]
+    lines = [line for line in rules.splitlines() if not line.endswith(TABLE)]
+    return [line for line in lines if "mpcore" in line.lower()]
 
 
 def connect(pair: Shim6Lab) -> tuple[socket.socket, socket.socket]:
