@@ -3,7 +3,7 @@
 A window that opens at once, after a pause of the program or by an ACK for much, would leave at the rate of
 the host's own link and overrun the first short queue. It leaves instead at a pace somewhat above the one at
 which it is acknowledged. Factors and the size of what leaves at once are those of Linux (tcp_pacing_ss_ratio,
-tcp_pacing_ca_ratio, sk_pacing_shift).
+tcp_pacing_ca_ratio, sk_pacing_shift, tcp_tso_rtt_log).
 """
 
 from libc.stdint cimport int64_t, uint32_t, uint64_t
@@ -15,6 +15,8 @@ cdef enum:
     SLOW_START_PERCENT = 200   # of window a round trip, while the window may double in one
     AVOIDANCE_PERCENT = 120
     MS = 1000000
+    SUPER_PACKET = 65536
+    NEAR_BITS = 19             # of nanoseconds: half a millisecond
 
 
 # What a sender that overslept may catch up with: the driver's timer counts in milliseconds.
@@ -33,8 +35,12 @@ cdef uint64_t window_percent(const subflow_t *subflow) noexcept nogil:
 
 cdef uint64_t pacing_quantum(const plane_t *plane, const subflow_t *subflow) noexcept nogil:
     cdef uint64_t least = 2 * <uint64_t>subflow.mss
+    cdef uint64_t halvings
     if not is_paced(plane, subflow):
         return <uint64_t>-1
+    # a near receiver's queue is short in time whatever comes at once (Linux's tcp_tso_rtt_log)
+    halvings = min(<uint64_t>subflow.min_rtt_ns >> NEAR_BITS, <uint64_t>63)
+    least += <uint64_t>SUPER_PACKET >> halvings
     return max(least, window_percent(subflow) // 100 * MS // <uint64_t>subflow.srtt_ns)
 
 
