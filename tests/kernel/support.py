@@ -204,10 +204,10 @@ def sockets_left(host: Host) -> list[str]:
     return [line for line in lines if not _GONE_STATES.match(line)]
 
 
-def wait_for_nothing(*daemons: Daemon) -> None:
+def wait_for_nothing(*daemons: Daemon, timeout_s: float = TIMEOUT_S) -> None:
     """Wait until neither the daemons nor the kernels they serve have a connection left."""
     for daemon in daemons:
-        wait_until(lambda daemon=daemon: not daemon.connections(), "the daemon to forget", TIMEOUT_S)  # type: ignore[misc]
+        wait_until(lambda daemon=daemon: not daemon.connections(), "the daemon to forget", timeout_s)  # type: ignore[misc]
         wait_until(lambda daemon=daemon: not sockets_left(daemon.host), "the last socket to close")  # type: ignore[misc]
 
 
