@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 SHIPPED = {".py", ".pyi", ".pxd", ".lua", ".typed"}
+PROGRAMS = {"mpcore/lab/bench/accept.c"}  # sources that are compiled where they are used
 
 
 def main(wheel: str) -> int:
@@ -13,7 +14,7 @@ def main(wheel: str) -> int:
     found = {name.split(".")[0] + ".so" if name.endswith(".so") else name for name in names}
     wanted = {str(path) for path in Path("mpcore").rglob("*") if path.suffix in SHIPPED}
     bodies = (path.relative_to("pyx").with_suffix(".so") for path in Path("pyx").rglob("*.pyx"))
-    wanted |= {str("mpcore" / body) for body in bodies}
+    wanted |= PROGRAMS | {str("mpcore" / body) for body in bodies}
     for word, names in (("lacks", wanted - found), ("should not have", found - wanted)):
         for name in sorted(names):
             print(f"wheel: {wheel} {word} {name}", file=sys.stderr)

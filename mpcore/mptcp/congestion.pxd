@@ -17,7 +17,7 @@ cdef void congestion_used(subflow_t *subflow, int full) noexcept nogil
 # `acked` bytes were newly acknowledged outside fast recovery.
 cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil
 # Slow start threshold after a loss while `flight` bytes were sent and not cumulatively acknowledged, whether
-# SACKed or not; at least two segments (RFC 5681 §3.1 equation 4).
+# SACKed or not, and no more than the window; at least two segments (RFC 5681 §3.1 equation 4).
 cdef uint64_t congestion_ssthresh(subflow_t *subflow, uint64_t flight) noexcept nogil
 # A round trip was measured: slow start ends when a queue builds up (RFC 9406).
 cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil

@@ -46,11 +46,13 @@ cdef void congestion_on_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
 
 
 cdef uint64_t congestion_ssthresh(subflow_t *subflow, uint64_t flight) noexcept nogil:
-    cdef uint64_t kept = flight // 2
+    # what the peer has SACKed for long behind an old gap was not in flight in this window
+    cdef uint64_t used = min(flight, subflow.cwnd)
+    cdef uint64_t kept = used // 2
     cdef uint64_t least = 2 * <uint64_t>subflow.mss
     if subflow.congestion == CONGESTION_CUBIC:
         cubic_on_loss(subflow)
-        kept = <uint64_t>(CUBIC_BETA * <double>flight)
+        kept = <uint64_t>(CUBIC_BETA * <double>used)
     return kept if kept > least else least
 
 

@@ -139,7 +139,7 @@ cdef void recovery_enter(subflow_t *subflow, uint64_t flight) noexcept nogil:
     subflow.recovery_point = subflow.snd_nxt
     subflow.prr_delivered = 0
     subflow.prr_out = 0
-    subflow.prr_flight = flight if flight else 1
+    subflow.prr_flight = max(min(flight, subflow.cwnd), <uint64_t>1)
     subflow.cwnd_acked = 0
     subflow.cwnd = subflow.inflight + subflow.mss
 

@@ -180,6 +180,27 @@ def test_what_is_sacked_belongs_to_the_flight() -> None:
     assert plane.subflow()["ssthresh"] == 5 * MSS
 
 
+def test_what_piles_up_behind_a_gap_does_not_belong_to_the_window() -> None:
+    """A second loss after a long repair reduces the window too, whatever was SACKed meanwhile."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 10)
+    end = first + 10 * MSS
+    plane.advance(RTT)
+    acked(plane, first, (first + MSS, end))
+    assert plane.subflow()["ssthresh"] == 5 * MSS
+    for _ in range(4):
+        fresh = plane.subflow()["snd_nxt"]
+        plane.host(bytes(10 * MSS), seq=fresh - 1)
+        plane.advance(RTT)
+        acked(plane, first, (first + MSS, fresh))
+    beyond = plane.subflow()["snd_nxt"]
+    assert beyond - first > 15 * MSS
+    acked(plane, fresh, (fresh + MSS, beyond))
+    plane.advance(RTT)
+    assert plane.subflow()["ssthresh"] < 5 * MSS
+
+
 def test_what_is_sacked_belongs_to_the_flight_when_time_shows_a_loss() -> None:
     """RFC 8985 §6.3 with RFC 5681 §3.1 equation 4."""
     plane = Plane()
