@@ -35,15 +35,16 @@ HOOKS = {
 WAYS = ("out", "in")
 # Chains with the one rule that queues; with the second a packet waits also when nobody reads the queue.
 ASK, ASK_TAKEN = "ask", "ask_taken"
-ELEMENTS = 65_536  # of a set; what finds no place is asked about with each packet
-# One that is left is asked about again after this time, so that the sets forget what has ended.
-LEFT_TIMEOUT = "1h"
-HALF_OPEN_TIMEOUT = "1m"
-# Every packet begins it anew.
-TAKEN_TIMEOUT = "1d"
+ELEMENTS = 262_144  # of a set; what finds no place is asked about with each packet
+# How long a set remembers without a packet: a connection that is left, one in its last exchange or its first,
+# one that was taken over. Those that are left are asked about again after that time in any case.
+LEFT_TIMEOUT, ENDING_TIMEOUT, TAKEN_TIMEOUT = "1h", "1m", "1d"
+TIMEOUTS = {"left": LEFT_TIMEOUT, "taken": TAKEN_TIMEOUT, "ending": ENDING_TIMEOUT}
 # The octet of TCP's flags by its place: its name would have the kernel compare the protocol for each rule.
 SYN = "@th,104,8 & 2 == 2"
 NO_SYN = "@th,104,8 & 2 == 0"
+END, NO_END = "@th,104,8 & 5 != 0", "@th,104,8 & 5 == 0"  # FIN or RST
+NO_SYN_NO_END = "@th,104,8 & 7 == 0"
 
 
 class FlowSets:
@@ -112,7 +113,7 @@ class FlowSets:
     def _install_lines(self, settings: RuleSettings) -> Iterator[str]:
         yield f"add table {self.table}\n"
         for way in WAYS:
-            for name, timeout in (("left", LEFT_TIMEOUT), ("taken", TAKEN_TIMEOUT)):
+            for name, timeout in TIMEOUTS.items():
                 details = f"flags dynamic,timeout; timeout {timeout}; size {ELEMENTS};"
                 yield f"add set {self.table} {name}_{way} {{ typeof {KEYS[self.version]}; {details} }}\n"
         yield from self._flush_set_lines()
@@ -129,7 +130,7 @@ class FlowSets:
 
     def _flush_set_lines(self) -> Iterator[str]:
         for way in WAYS:
-            yield from (f"flush set {self.table} {name}_{way}\n" for name in ("left", "taken"))
+            yield from (f"flush set {self.table} {name}_{way}\n" for name in TIMEOUTS)
 
     def _orphan_lines(self, settings: RuleSettings) -> Iterator[str]:
         """Resets pass, because the refusals are some, and SYNs, because what they begin can be plain TCP.
@@ -138,8 +139,9 @@ class FlowSets:
         """
         passing = f"tcp flags & (syn | rst) == 0 meta mark & {settings.mark_seen:#x} == 0"
         for way in WAYS:
-            refusal = f"{passing} {KEYS[self.version]} @taken_{way} reject with tcp reset"
-            yield from self._chain_lines(f"end_{way}", iter([refusal]))
+            known = (f"{KEYS[self.version]} @{name}_{way}" for name in ("taken", "ending"))
+            refusals = (f"{passing} {match} reject with tcp reset" for match in known)
+            yield from self._chain_lines(f"end_{way}", refusals)
 
 
 def has_mark(mark: int) -> str:
@@ -150,19 +152,23 @@ def has_mark(mark: int) -> str:
 def chain_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]:
     """Yield the rules of one direction, in order.
 
-    A SYN begins something new, whatever its addresses and ports were before.
+    A SYN begins something new, whatever its addresses and ports were before. After a FIN or RST a connection
+    is remembered for as long as its packets come, and not much longer: sets are of limited size.
     """
-    key, left, taken = KEYS[version], f"@left_{way}", f"@taken_{way}"
+    key, left, taken, ending = KEYS[version], f"@left_{way}", f"@taken_{way}", f"@ending_{way}"
     device = "oif" if way == "out" else "iif"
-    yield f"{NO_SYN} {key} {left} accept"
+    yield f"{NO_SYN_NO_END} {key} {left} accept"
     yield "meta l4proto != tcp accept"
     if way == "out":
         # to connection tracking it would look like a second copy of the connection, with its own numbers
         yield f"oif lo {has_mark(settings.mark_seen)} notrack"
     yield from verdict_rules(key, left, taken, settings)
     yield f"{has_mark(settings.mark_seen)} accept"
-    yield f"{SYN} delete {left} {{ {key} }} delete {taken} {{ {key} }}"
+    yield f"{SYN} delete {left} {{ {key} }} delete {taken} {{ {key} }} delete {ending} {{ {key} }}"
+    yield f"{END} {key} {left} update {left} {{ {key} timeout {ENDING_TIMEOUT} }} accept"
+    yield f"{END} {key} {taken} delete {taken} {{ {key} }} update {ending} {{ {key} }} goto {ASK_TAKEN}"
     yield f"{key} {taken} update {taken} {{ {key} }} goto {ASK_TAKEN}"
+    yield f"{key} {ending} update {ending} {{ {key} }} goto {ASK_TAKEN}"
     if not settings.loopback:
         yield f"{device} lo accept"
     for exclusion in settings.exclusions:
@@ -175,8 +181,8 @@ def chain_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]
 def verdict_rules(key: str, left: str, taken: str, settings: RuleSettings) -> Iterator[str]:
     """Yield the rules that keep what a verdict told by its marks, and take these off."""
     leave, told = has_mark(settings.mark_leave), settings.mark_leave | settings.mark_taken
-    yield f"{leave} {SYN} add {left} {{ {key} timeout {HALF_OPEN_TIMEOUT} }}"
+    yield f"{leave} {SYN} add {left} {{ {key} timeout {ENDING_TIMEOUT} }}"
     yield f"{leave} {NO_SYN} add {left} {{ {key} }}"
     yield f"{leave} delete {taken} {{ {key} }}"
-    yield f"meta mark & {told:#x} == {settings.mark_taken:#x} update {taken} {{ {key} }}"
+    yield f"meta mark & {told:#x} == {settings.mark_taken:#x} {NO_END} update {taken} {{ {key} }}"
     yield f"meta mark & {told:#x} != 0 meta mark set meta mark & {0xFFFFFFFF & ~told:#x}"

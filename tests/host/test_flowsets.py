@@ -1,5 +1,6 @@
 """Connections in sets of nf_tables: who is asked about, who is left, and what outlives the daemon."""
 
+import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -135,6 +136,58 @@ def test_what_was_taken_over_does_not_pass_unread_and_is_reset_once_that_is_cert
         assert not sets.refuse_orphans(settings())
 
 
+def lifetimes_s(sets: FlowSets, name: str) -> list[int]:
+    """Return in how many seconds each element of a set expires."""
+    listed = json.loads(run("nft", "-j", "list", "set", *sets.table.split(), name))["nftables"]
+    found = next(entry["set"] for entry in listed if "set" in entry)
+    return [element["elem"]["expires"] for element in found.get("elem", [])]
+
+
+@versions
+@in_namespace
+def test_what_is_left_is_forgotten_soon_after_it_has_ended(version: int) -> None:
+    """The sets are of limited size, and what finds no place in them is asked about with each packet."""
+    sets = flow_sets(version)
+    sets.install(settings())
+    with socket.create_server((ADDRESSES[version], 0), family=family(version)) as server:
+        client = connecting(server)
+        peer = accepted(server)
+        with open_queue(settings().mark_leave) as queue:
+            client.sendall(b"!")
+            peer.sendall(b"!")
+            answer(queue, 2)
+        assert min(lifetimes_s(sets, "left_out")) > 3000
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, bytes(8))
+        assert (client.recv(1), peer.recv(1)) == (b"!", b"!")
+        client.close()
+        assert peer.recv(1) == b""
+        peer.close()
+    assert len(lifetimes_s(sets, "left_out")) == 2
+    assert max(lifetimes_s(sets, "left_out")) <= 60
+
+
+@versions
+@in_namespace
+def test_what_was_taken_over_is_forgotten_soon_after_it_has_ended(version: int) -> None:
+    sets = flow_sets(version)
+    sets.install(settings())
+    with (
+        socket.create_server((ADDRESSES[version], 0), family=family(version)) as server,
+        open_queue(settings().mark_taken) as queue,
+    ):
+        client = connecting(server)
+        answer(queue, 3)
+        peer = accepted(server)
+        assert len(lifetimes_s(sets, "taken_out")) == 2
+        client.close()
+        answer(queue, 1)
+        peer.close()
+        assert queue.recv() == []
+    # a reset goes one way
+    assert len(lifetimes_s(sets, "taken_out")) == 1
+    assert [each <= 60 for each in lifetimes_s(sets, "ending_out")] == [True]
+
+
 @in_namespace
 def test_no_connection_is_tracked_for_it() -> None:
     """Tracking costs every packet of the host; who wants it has rules of his own."""
@@ -184,7 +237,7 @@ def test_installing_twice_leaves_one_of_each_and_removing_leaves_empty_chains(ve
 
 def test_the_first_rule_lets_go_what_is_left() -> None:
     rules = list(chain_rules(4, "in", settings('mptcp.exclude=["10.0.0.1:80", "2001:db8::/32"]')))
-    assert rules[0] == "@th,104,8 & 2 == 0 @nh,96,64 . @th,0,32 @left_in accept"
+    assert rules[0] == "@th,104,8 & 7 == 0 @nh,96,64 . @th,0,32 @left_in accept"
     assert rules[-2:] == ["ip saddr 10.0.0.1/32 tcp sport 80 accept", "goto ask"]
     assert not any("notrack" in rule for rule in rules)
     outgoing = list(chain_rules(6, "out", settings('mptcp.exclude=["10.0.0.1:80", "2001:db8::/32"]')))
