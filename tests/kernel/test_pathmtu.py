@@ -65,7 +65,8 @@ def narrow(request: pytest.FixtureRequest) -> Iterator[Narrow]:
 
 
 def test_a_router_that_refuses_large_packets_is_believed(narrow: Narrow, tmp_path: Path) -> None:
-    with running(narrow.a, tmp_path) as daemon:
+    # in turn, so that the path through the router is used however fast the other one is
+    with running(narrow.a, tmp_path, "mptcp.scheduler=round-robin") as daemon:
         pair = connect(narrow, version=narrow.version, **kernel_peer(False))
         wait_until(lambda: daemon.subflows() == 2, "the path through the router")
         exchange_both(pair, BYTES, BYTES)
