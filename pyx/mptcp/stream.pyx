@@ -199,7 +199,7 @@ cdef int has_company(const conn_t *conn) noexcept nogil:
 cdef uint64_t stream_room(const conn_t *conn) noexcept nogil:
     cdef uint64_t offered = conn.tx_window - conn.tx_una if conn.tx_window > conn.tx_una else 0
     cdef uint64_t outstanding = conn.tx_nxt - conn.tx_una
-    if outstanding > offered // 2 and has_company(conn):
+    if has_company(conn):
         offered = offered * 5 // 8
     return offered - outstanding if offered > outstanding else 0
 

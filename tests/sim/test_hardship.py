@@ -153,16 +153,22 @@ def test_a_peer_that_falls_silent_after_the_end_is_forgotten() -> None:
     assert len(engine_of(world.client)) == 0
 
 
-def test_with_several_paths_not_all_of_the_window_is_used() -> None:
+@pytest.mark.parametrize("carriers", [False, True], ids=["segments", "super-packets"])
+def test_with_several_paths_not_all_of_the_window_is_used(carriers: bool) -> None:
     """RFC 8684 §3.3.4: a Linux receiver whose memory is full behind a gap takes in nothing any more."""
-    world = pair(server_tcp=TcpSettings(receive_buffer_bytes=200_000))
+    # all that fits leaves at once
+    world = pair("mptcp.pacing=false", server_tcp=TcpSettings(receive_buffer_bytes=140_000))
+    if carriers:
+        world.network.nodes["client"].carriers = True
+        engine_of(world.client).hold_carriers(1000)
     client, _ = world.open()
     world.run_for(SECOND)
     shares = []
-    for step in range(40):
-        if step == 20:
+    for step in range(60):
+        if step == 40:
             world.network.link("link0").cut()
-        client.write(bytes(60_000))
+        if step % 10 == 0 or step > 40:
+            client.write(bytes(250_000))
         world.run_for(10 * MS)
         assert isinstance(world.client.endpoint, Endpoint)
         (shown,) = world.client.endpoint.snapshot()["connections"]
