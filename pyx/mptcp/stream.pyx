@@ -56,6 +56,7 @@ cdef enum:
     ANY_SUBFLOW = 255
     STORE_PRUNED = -2          # no place among what is out of order
     RESERVE_SHARE = 8          # an eighth of the pool
+    RESERVE_LEAST = 16384      # smaller windows of the peer are used whole
 
 
 # --- receive direction
@@ -199,7 +200,8 @@ cdef int has_company(const conn_t *conn) noexcept nogil:
 cdef uint64_t stream_room(const conn_t *conn) noexcept nogil:
     cdef uint64_t offered = conn.tx_window - conn.tx_una if conn.tx_window > conn.tx_una else 0
     cdef uint64_t outstanding = conn.tx_nxt - conn.tx_una
-    if has_company(conn):
+    # a window of a few segments is used to its end, so that it closes, and is probed
+    if offered > RESERVE_LEAST and has_company(conn):
         offered = offered * 5 // 8
     return offered - outstanding if offered > outstanding else 0
 
