@@ -16,10 +16,11 @@ cdef int stream_store(plane_t *plane, conn_t *conn, uint64_t offset, const uint8
                       int subflow) noexcept nogil
 # The peer's DATA_ACK as an offset that is <= what was sent.
 cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil
-# Bytes of new data that the window has room for. With several subflows three eighths of it stay unused:
-# windows count payload, but what waits behind a gap costs the peer its packets' memory, and a Linux receiver
-# whose memory is full takes in nothing any more, not even what would fill the gap (RFC 8684 §3.3.4).
-cdef uint64_t stream_room(const conn_t *conn) noexcept nogil
+# Bytes of new data that the window has room for on `subflow`. While another one has data on its way three
+# eighths stay unused: windows count payload, but what waits behind a gap costs the peer its packets' memory,
+# and a Linux receiver whose memory is full takes in nothing any more, not even what would fill the gap
+# (RFC 8684 §3.3.4). One path alone fills the window, which a receiver enlarges only then.
+cdef uint64_t stream_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 # Frees what every live subflow and the peer have acknowledged (RFC 8684 §3.3.6).
 cdef void stream_free(conn_t *conn) noexcept nogil
 # Hands everything unacknowledged of the subflow to the others.

@@ -39,7 +39,7 @@ cdef void carrier_drop_all(plane_t *plane, conn_t *conn) noexcept nogil:
 
 cdef uint32_t carrier_size(const plane_t *plane, const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     cdef uint64_t size = conn.tx_end - conn.tx_nxt
-    cdef uint64_t window = stream_room(conn)
+    cdef uint64_t window = stream_room(conn, subflow)
     cdef uint64_t room = sender_room(subflow)
     cdef uint64_t edge = subflow.snd_edge - subflow.snd_nxt if subflow.snd_edge > subflow.snd_nxt else 0
     # the kernel cuts at the host's own segment size, which must leave room for our options on this path

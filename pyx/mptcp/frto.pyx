@@ -33,7 +33,7 @@ cdef void frto_delivered(subflow_t *subflow, const segment_t *segment) noexcept 
 
 cdef int has_new_data(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     """True when a full segment of new data may be sent here."""
-    return (conn.tx_end - conn.tx_nxt >= subflow.mss and stream_room(conn) >= subflow.mss
+    return (conn.tx_end - conn.tx_nxt >= subflow.mss and stream_room(conn, subflow) >= subflow.mss
             and subflow.snd_nxt + subflow.mss <= subflow.snd_edge)
 
 

@@ -189,19 +189,20 @@ cdef void stream_free(conn_t *conn) noexcept nogil:
         ring_release(&conn.tx_ring, keep)
 
 
-cdef int has_company(const conn_t *conn) noexcept nogil:
-    cdef int found = 0
+cdef int has_company(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """True when another subflow has data on its way: what this one brings may have to wait for it."""
     cdef int i
     for i in range(SUBFLOW_MAX):
-        found += is_live(conn.subflows[i])
-    return found > 1
+        if conn.subflows[i] != subflow and is_live(conn.subflows[i]) and conn.subflows[i].seg_count:
+            return 1
+    return 0
 
 
-cdef uint64_t stream_room(const conn_t *conn) noexcept nogil:
+cdef uint64_t stream_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     cdef uint64_t offered = conn.tx_window - conn.tx_una if conn.tx_window > conn.tx_una else 0
     cdef uint64_t outstanding = conn.tx_nxt - conn.tx_una
     # a window of a few segments is used to its end, so that it closes, and is probed
-    if offered > RESERVE_LEAST and has_company(conn):
+    if offered > RESERVE_LEAST and has_company(conn, subflow):
         offered = offered * 5 // 8
     return offered - outstanding if offered > outstanding else 0
 

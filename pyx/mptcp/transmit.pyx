@@ -127,7 +127,7 @@ cdef int send_reinjections(plane_t *plane, conn_t *conn) noexcept nogil:
 cdef uint32_t next_size(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
     """Bytes of new data for one segment, 0 when the peer's window or the host's data is used up."""
     cdef uint64_t size = conn.tx_end - conn.tx_nxt
-    cdef uint64_t window = stream_room(conn)
+    cdef uint64_t window = stream_room(conn, subflow)
     if size > subflow.mss:
         size = subflow.mss
     if size > window:
