@@ -76,8 +76,8 @@ def _run_callback(queue: int, length: int, addresses: list[str]) -> None:
     bound.run()
 
 
-def _run_accept(queue: int, length: int, library: str) -> None:
-    native = ctypes.CDLL(library)
+def _run_accept(queue: int, length: int, compiled: str) -> None:
+    native = ctypes.CDLL(compiled)
     native.queue_accept.restype = ctypes.c_long
     number = ctypes.c_uint16(queue)
     descriptor = native.queue_open(number, ctypes.c_uint32(length), 0)
@@ -95,12 +95,12 @@ def main() -> None:
     way = parser.add_subparsers(dest="way", required=True)
     callback = way.add_parser("callback")
     callback.add_argument("addresses", nargs=4, help="of packets that leave, then of those that come")
-    way.add_parser("accept").add_argument("library", help="what build_accept returned")
+    way.add_parser("accept").add_argument("compiled", help="what build_accept returned")
     words = parser.parse_args()
     if words.way == "callback":
         _run_callback(words.queue, words.length, words.addresses)
     else:
-        _run_accept(words.queue, words.length, words.library)
+        _run_accept(words.queue, words.length, words.compiled)
 
 
 if __name__ == "__main__":
