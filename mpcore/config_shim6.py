@@ -20,9 +20,10 @@ class Shim6Config(Section, frozen=True):
     # Answer peers that want a context; off: contexts are made by this host's own wish only.
     respond: bool = True
 
-    # NFQUEUE number of Shim6's own queue, which takes no super-packets.
+    # NFQUEUE number of Shim6's own queue, and of that for TCP which leaves, in super-packets.
     queue_number: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5201
-    # Packets that may wait in it.
+    tcp_queue_number: Annotated[int, msgspec.Meta(ge=0, le=65535)] = 5202
+    # Packets that may wait in each.
     queue_length: Annotated[int, msgspec.Meta(ge=16, le=1 << 20)] = 8192
 
     # CGA parameter files of this host's addresses, or directories of them, as `mpcore hba make` and `mpcore

@@ -148,7 +148,7 @@ class Counter(IntEnum):
     SHIM6_PAYLOAD_INSANE = "Shim6ExtPayloadInsane", "dropped: payload headers before what has no place there"
     SHIM6_PAYLOAD_STRANGE = "Shim6ExtPayloadStrange", "dropped: payload headers on locators of no context"
     SHIM6_FRAGMENT = "Shim6ExtFragment", "dropped: Shim6 headers within fragments"
-    SHIM6_SUPER_PACKET = "Shim6ExtSuperPacket", "dropped: super-packets, which cannot carry the header"
+    SHIM6_SUPER_PACKET = "Shim6ExtSuperPacket", "dropped: super-packets that cannot be cut for their headers"
     SHIM6_UNSENDABLE = "Shim6ExtUnsendable", "dropped: packets of the host that the header does not fit into"
     SHIM6_LIMIT_PUNT = "Shim6ExtLimitPunt", "dropped: more packets to decide on in a second than allowed"
     SHIM6_LIMIT_TALK = "Shim6ExtLimitTalk", "packets not counted: too many conversations at once"
@@ -202,6 +202,8 @@ class Counter(IntEnum):
     RAW_UNREACHABLE = "MpcoreExtRawUnreachable", "packets not sent: no route, or the link is down"
     RAW_TOO_BIG = "MpcoreExtRawTooBig", "packets not sent: larger than the link takes"
     RAW_FAILED = "MpcoreExtRawFailed", "packets not sent for another reason"
+    SHIM6_CUT = "Shim6ExtCut", "super-packets of the host that left as segments with the header"
+    SHIM6_JOINED = "Shim6ExtJoined", "segments handed up as part of the packet that they followed"
 
 
 COUNTER_COUNT = len(Counter)

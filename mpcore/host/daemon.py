@@ -33,7 +33,7 @@ from mpcore.host.rtnetlink import RouteSocket
 from mpcore.host.rules import Rules
 from mpcore.host.shim6_forming import Shim6Forming
 from mpcore.host.shim6_host import Shim6Host
-from mpcore.host.shim6_host import open_queue as open_shim6_queue
+from mpcore.host.shim6_host import open_queues as open_shim6_queues
 from mpcore.host.shim6_identities import load_owned
 from mpcore.host.shim6_rules import remove_shim6_rules
 from mpcore.host.shim6_services import Shim6Services, make_endpoint
@@ -138,8 +138,9 @@ def clear_up(config: Config) -> None:
 
 def _set_up_shim6(config: Config, mptcp: Endpoint, stack: ExitStack) -> Shim6Host:
     """Build Shim6's part; the driver closes it. Raises ConfigError, HostError."""
-    queue = open_shim6_queue(config)
-    stack.callback(queue.close)
+    queues = open_shim6_queues(config)
+    for queue in queues:
+        stack.callback(queue.close)
 
     def moved_by_mptcp(key: FlowKey) -> bool:
         return key.protocol == socket.IPPROTO_TCP and mptcp.moves(
@@ -151,7 +152,7 @@ def _set_up_shim6(config: Config, mptcp: Endpoint, stack: ExitStack) -> Shim6Hos
     settings, forming = forming_of(config.shim6), None
     if settings is not None:
         forming = Shim6Forming(config, settings, endpoint, files, now_ns)
-    return Shim6Host(config, endpoint, queue, Shim6Services(config.shim6, endpoint, now_ns), forming)
+    return Shim6Host(config, endpoint, queues, Shim6Services(config.shim6, endpoint, now_ns), forming)
 
 
 def open_queue(config: Config) -> PacketQueue:

@@ -114,10 +114,11 @@ class Driver:
 
     def costs(self) -> dict[str, int]:
         """Return what the dealings with the kernel cost so far, as counters by MIB name."""
-        queues = [self._queue.stats()]
+        queues, senders = [self._queue.stats()], [self._pump.sender_stats()]
         if self._shim6 is not None:
-            queues.append(self._shim6.stats())
-        return costs(queues, [self._pump.sender_stats()], self._wakeups)
+            queues += self._shim6.queue_stats()
+            senders += self._shim6.sender_stats()
+        return costs(queues, senders, self._wakeups)
 
     def _turn(self) -> None:
         self._wakeups += 1

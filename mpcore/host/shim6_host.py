@@ -8,6 +8,7 @@ sets before the next packet is read.
 import logging
 import selectors
 from collections.abc import Callable
+from functools import partial
 
 from mpcore.config import Config
 from mpcore.errors import HostError
@@ -23,6 +24,7 @@ from mpcore.host.shim6_kick import TcpKicker
 from mpcore.host.shim6_mtu import PathMtu
 from mpcore.host.shim6_pump import Shim6Pump
 from mpcore.host.shim6_rules import Shim6Rules, Shim6RuleSettings
+from mpcore.host.shim6_segments import SegmentSizes
 from mpcore.host.shim6_services import Shim6Services
 from mpcore.host.shim6_watch import KernelView
 from mpcore.shim6.events import Event, PathChanged
@@ -45,6 +47,7 @@ def rule_settings(config: Config) -> Shim6RuleSettings:
     """Return what the rules need of the configuration."""
     return Shim6RuleSettings(
         queue=config.shim6.queue_number,
+        tcp_queue=config.shim6.tcp_queue_number,
         mark_done=config.routing.mark_shim6,
         mark_rewrite=config.routing.mark_rewrite,
         skip_ports=config.shim6.exclude_ports,
@@ -53,12 +56,25 @@ def rule_settings(config: Config) -> Shim6RuleSettings:
     )
 
 
-def open_queue(config: Config) -> NetlinkQueue:
-    """Open Shim6's queue, without super-packets, which would lose the header. Raises HostError."""
+def open_queues(config: Config) -> tuple[NetlinkQueue, NetlinkQueue]:
+    """Open Shim6's queues: for everything, and for TCP that leaves, in super-packets. Raises HostError.
+
+    Of other super-packets nobody could say how they are to be cut.
+    """
+    numbers = config.shim6.queue_number, config.shim6.tcp_queue_number
+    first = _open_queue(config, numbers[0], gso=False)
+    try:
+        return first, _open_queue(config, numbers[1], gso=True)
+    except HostError:
+        first.close()
+        raise
+
+
+def _open_queue(config: Config, number: int, *, gso: bool) -> NetlinkQueue:
     return NetlinkQueue(
-        config.shim6.queue_number,
+        number,
         max_length=config.shim6.queue_length,
-        gso=False,
+        gso=gso,
         fail_open=False,
         mark_seen=config.routing.mark_shim6,
         mark_leave=0,
@@ -72,7 +88,7 @@ class Shim6Host:
     Args:
         config: marks, queue and timers
         endpoint: what decides
-        queue: where packets wait that need rewriting
+        queues: where packets wait that need rewriting, as `open_queues` returns them
         services: identities, state file, log and commands of the endpoint
         forming: what forms this host's addresses; None where nobody does
         on_event: hears of what happened
@@ -82,24 +98,27 @@ class Shim6Host:
         self,
         config: Config,
         endpoint: Shim6Endpoint,
-        queue: NetlinkQueue,
+        queues: tuple[NetlinkQueue, NetlinkQueue],
         services: Shim6Services,
         forming: Shim6Forming | None = None,
         on_event: Callable[[Event], None] = lambda event: None,
     ) -> None:
         self.endpoint = endpoint
         self._config = config
-        self._queue = queue
+        self._queues = queues
         self._services = services
         self._forming = forming
         self.on_event = on_event
-        self._pump = Shim6Pump(endpoint, queue)
+        self._sizes = SegmentSizes()
+        self._pumps = [Shim6Pump(endpoint, queue, self._sender, self._sizes.of) for queue in queues]
         self._rules = Shim6Rules(rule_settings(config))
         self._view = KernelView()
         self._hints = NetworkHints(endpoint)
         self._senders: dict[bytes, RawSender] = {}
         self._kicker = TcpKicker(config.routing.mark_shim6, self._view.show_acks, endpoint.manager.note_kick)
         self._mtu = PathMtu(config.routing.mark_shim6)
+        for pump in self._pumps:
+            pump.on_too_big = self._mtu.refuse
         self._new_mtus: dict[Pair, int] = {}
         self._to_kick: dict[Pair, int] = {}
         self._look_due_ns = self._talks_due_ns = self._kick_due_ns = now_ns()
@@ -123,15 +142,18 @@ class Shim6Host:
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Let a driver's loop call what is due when a descriptor is readable."""
-        selector.register(self._queue.fileno(), selectors.EVENT_READ, self._on_packets)
+        for queue, pump in zip(self._queues, self._pumps, strict=True):
+            selector.register(queue.fileno(), selectors.EVENT_READ, partial(self._on_packets, pump))
         selector.register(self._hints.fileno(), selectors.EVENT_READ, self._on_hints)
         if self._forming is not None:
             selector.register(self._forming.fileno(), selectors.EVENT_READ, self._on_prefixes)
 
     def close(self) -> None:
         """Decide on what still waits, write down the contexts, then give back addresses and sockets."""
-        self._pump.turn(BATCHES_A_TURN)
+        for pump in self._pumps:
+            pump.turn(BATCHES_A_TURN)
         self._services.close()
+        self._sizes.close()
         if self._forming is not None:
             self._forming.close()
         for sender in self._senders.values():
@@ -224,12 +246,16 @@ class Shim6Host:
         """Return what answers the commands of `mpcore shim6`."""
         return self._services.handlers(self.work) | forming_handlers(self._forming, self._finish_forming)
 
-    def stats(self) -> dict[str, int]:
-        """Return the queue's counters by name."""
-        return self._queue.stats()
+    def queue_stats(self) -> list[dict[str, int]]:
+        """Return each queue's counters by name."""
+        return [queue.stats() for queue in self._queues]
 
-    def _on_packets(self) -> None:
-        self._pump.turn(BATCHES_A_TURN)
+    def sender_stats(self) -> list[dict[str, int]]:
+        """Return the counters of the raw sockets that stand open, by name."""
+        return [sender.stats() for sender in self._senders.values()]
+
+    def _on_packets(self, pump: Shim6Pump) -> None:
+        pump.turn(BATCHES_A_TURN)
         self.work()
 
     def _on_hints(self) -> None:
@@ -239,7 +265,7 @@ class Shim6Host:
     @property
     def _is_kicking(self) -> bool:
         """Whether there are sockets to look for, or answers to wait for no more."""
-        return bool(self._to_kick or self._new_mtus) or self._pump.on_ack is not None
+        return bool(self._to_kick or self._new_mtus) or self._pumps[0].on_ack is not None
 
     def _on_prefixes(self) -> None:
         try:
@@ -264,7 +290,8 @@ class Shim6Host:
             self._kicker.ask(self._to_kick, self._new_mtus)
             self._new_mtus = {}
             self._to_kick = {pair: left - 1 for pair, left in self._to_kick.items() if left > 1}
-            self._pump.on_ack = self._kicker.note_sent if self._kicker else None
+            for pump in self._pumps:
+                pump.on_ack = self._kicker.note_sent if self._kicker else None
 
     def _look_interval_ns(self) -> int:
         timeout_ns = self.endpoint.manager.settings.send_timeout_ns

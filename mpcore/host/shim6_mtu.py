@@ -17,7 +17,8 @@ from mpcore.host.rawsock import RawSender
 from mpcore.host.shim6_watch import rewrites
 from mpcore.shim6.effects import Path
 from mpcore.shim6.locators import Pair
-from mpcore.shim6.own_errors import too_big
+from mpcore.shim6.own_errors import segment_too_big, too_big
+from mpcore.shim6.segment import segment_of
 from mpcore.wire.shim6_constants import PAYLOAD_HEADER_SIZE
 
 IPV6_MTU = 24  # missing in the module socket
@@ -33,7 +34,7 @@ class PathMtu:
     def __init__(self, mark: int) -> None:
         self._mark = mark
         self._sender: RawSender | None = None
-        self._locators: dict[int, Pair] = {}  # of the contexts that were told of, by number
+        self._paths: dict[int, tuple[Pair, Pair]] = {}  # ULIDs and locators of contexts that were told of
 
     def close(self) -> None:
         """Close the socket."""
@@ -48,16 +49,36 @@ class PathMtu:
         told: dict[Pair, int] = {}
         for number, path in changes.items():
             if path is None or not rewrites(path):
-                self._locators.pop(number, None)
+                self._paths.pop(number, None)
                 continue
+            ulids = Pair(path.ulid_local, path.ulid_peer)
             locators = Pair(path.locator_local, path.locator_peer)
-            if self._locators.get(number) != locators:
-                self._locators[number] = locators
-                ulids = Pair(path.ulid_local, path.ulid_peer)
+            if self._paths.get(number) != (ulids, locators):
+                self._paths[number] = ulids, locators
                 mtu = self._tell(ulids, locators)
                 if mtu is not None:
                     told[ulids] = mtu
         return told
+
+    def refuse(self, headers: bytes) -> None:
+        """Answer a segment between ULIDs, by its headers, too long for the link behind the header."""
+        found = segment_of(headers)
+        if found is None:
+            return
+        flow, seq = found
+        for ulids, locators in self._paths.values():
+            if ulids == Pair(flow.local, flow.peer):
+                try:
+                    mtu = max(path_mtu(locators) - PAYLOAD_HEADER_SIZE, IPV6_MTU_MIN)
+                    self._send(segment_too_big(flow, seq, mtu))
+                except (HostError, OSError) as error:
+                    log.debug("a socket is not told of a path MTU: %s", error)
+                return
+
+    def _send(self, packet: bytes) -> None:
+        if self._sender is None:
+            self._sender = RawSender(6, mark=self._mark)
+        self._sender.send(packet)
 
     def _tell(self, ulids: Pair, locators: Pair) -> int | None:
         """Let packets between `ulids` have room for the header on the path of `locators`."""
@@ -65,9 +86,7 @@ class PathMtu:
             mtu = path_mtu(locators) - PAYLOAD_HEADER_SIZE
             if mtu < IPV6_MTU_MIN:
                 return None  # no kernel believes in less; what is longer is fragmented behind the header
-            if self._sender is None:
-                self._sender = RawSender(6, mark=self._mark)
-            self._sender.send(too_big(ulids.local, ulids.peer, mtu))
+            self._send(too_big(ulids.local, ulids.peer, mtu))
         except (HostError, OSError) as error:
             log.debug("the path MTU of a context is left to be found out: %s", error)
             return None

@@ -1,6 +1,7 @@
 """The loop that moves batches between a packet queue and Shim6's engine."""
 
 from mpcore.host.nfqueue cimport PacketQueue
+from mpcore.host.rawsock cimport RawSender
 from mpcore.shim6.engine cimport Shim6Engine
 from mpcore.store.packet cimport packet_t
 
@@ -14,8 +15,15 @@ cdef class Shim6Pump:
     cdef Shim6Engine engine
     cdef PacketQueue queue
     cdef object endpoint
+    cdef object open_sender    # callable: local locator -> RawSender
+    cdef object segment_size   # callable: TcpFlow -> octets of options and payload
     cdef packet_t packets[64]
+    cdef int settled           # packets of the batch whose verdicts have been sent
     cdef public object on_ack
+    cdef public object on_too_big
 
     cdef int decide(self, int count, list keep) except -1
+    cdef int punt(self, packet_t *packet, list keep) except -1
+    cdef int leave(self, int index) except -1
+    cdef void settle(self, int end) noexcept nogil
     cdef int show_acks(self, int count) except -1

@@ -2,10 +2,18 @@ from collections.abc import Callable
 from typing import final
 
 from mpcore.host.nfqueue import PacketQueue
+from mpcore.host.rawsock import RawSender
 from mpcore.shim6_endpoint import Shim6Endpoint
 
 @final
 class Shim6Pump:
     on_ack: Callable[[bytes], None] | None
-    def __init__(self, endpoint: Shim6Endpoint, queue: PacketQueue) -> None: ...
+    on_too_big: Callable[[bytes], None] | None
+    def __init__(
+        self,
+        endpoint: Shim6Endpoint,
+        queue: PacketQueue,
+        open_sender: Callable[[bytes], RawSender],
+        segment_size: Callable[[bytes], int],
+    ) -> None: ...
     def turn(self, batches: int) -> int: ...

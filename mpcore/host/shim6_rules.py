@@ -45,9 +45,12 @@ PORTED = "{ tcp, udp, udplite, sctp, dccp }"
 
 @dataclass(frozen=True, slots=True)
 class Shim6RuleSettings:
-    """What the rules depend on: the queue, two marks of a single bit each, and what is never counted."""
+    """What the rules depend on: the queues, one of them for TCP that leaves; two marks of a single bit each;
+    and what is never counted.
+    """
 
     queue: int
+    tcp_queue: int
     mark_done: int
     mark_rewrite: int
     skip_ports: Collection[int]
@@ -142,6 +145,7 @@ def out_lines(settings: Shim6RuleSettings, table: str) -> list[str]:
         f"*{table}",
         f":{chain} - [0:0]",
         f"-A {chain} -m mark --mark {done}/{done} -j RETURN",
+        f"-A {chain} -p tcp -j NFQUEUE --queue-num {settings.tcp_queue}",
         f"-A {chain} -j NFQUEUE --queue-num {settings.queue}",
         f"-A OUTPUT -m mark --mark {rewrite}/{rewrite} -j {chain}",
         "COMMIT",

@@ -7,6 +7,7 @@ locators, ICMPv6 errors.
 
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
+from mpcore.shim6.sizes cimport sizes_t
 from mpcore.store.counters cimport COUNTER_COUNT
 from mpcore.store.packet cimport packet_t
 from mpcore.store.table cimport flow_table_t
@@ -81,6 +82,8 @@ cdef struct shim6_plane_t:     # owner: Shim6Engine
     allowance_t punts          # about payload and ICMPv6 errors that anybody may have sent
     allowance_t messages       # control messages with no tag of a context here
     uint8_t any_locator        # payload is taken on any pair, by its tag alone
+    uint32_t stopped           # slot whose super-packet is VERDICT_STOP
+    sizes_t sizes              # of the segments of super-packets
     uint64_t counters[COUNTER_COUNT]
 
 
@@ -106,6 +109,7 @@ cdef int64_t shim6_find_tag(const shim6_plane_t *plane, uint64_t tag) noexcept n
 cdef int shim6_payload_sane(const uint8_t *data, uint32_t total, uint32_t at) noexcept nogil
 
 # A packet from a local socket, and one from the network: sets packet.verdict, and with VERDICT_REWRITE data
-# and size. Headroom is used. Each packet moves one counter.
+# and size. Headroom is used. Each packet moves one counter; a super-packet that has to be cut is VERDICT_STOP
+# and moves none, and its context's slot is plane.stopped.
 cdef void shim6_outgoing(shim6_plane_t *plane, packet_t *packet, int64_t now_ns) noexcept nogil
 cdef void shim6_incoming(shim6_plane_t *plane, packet_t *packet, int64_t now_ns) noexcept nogil

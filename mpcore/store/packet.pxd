@@ -43,6 +43,7 @@ cdef struct packet_t:
     uint8_t verdict        # written by the engine or by Python
     uint8_t hook           # netfilter hook number, for the backend
     uint32_t mark          # packet's mark as received
+    uint8_t *limit         # end of the writable memory behind `data`; NULL: there is none beyond `size`
 
 
 cdef struct transmit_t:    # one packet to send: header bytes, then up to two payload pieces

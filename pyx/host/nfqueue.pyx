@@ -318,6 +318,8 @@ cdef class NetlinkQueue(PacketQueue):
         elif message.kind == MESSAGE_PACKET:
             self.counters.received += 1
             self.counters.received_bytes += packet.size
+            if self.offset + size >= self.end:
+                packet.limit = base + SLOT_SIZE
         self.offset += size
         if size == 0 or self.offset >= self.end:
             self.next_slot()

@@ -2,11 +2,24 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t
+from libc.stdint cimport uint8_t, uint32_t, uint64_t
 
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.pump cimport clock_ns
-from mpcore.store.packet cimport FROM_HOST, VERDICT_PUNT, packet_t
+from mpcore.host.rawsock cimport RawSender
+from mpcore.store.packet cimport FROM_HOST, FROM_NETWORK, VERDICT_PUNT, packet_t
+
+cdef enum:
+    IPV6_SIZE = 40
+    NEXT_ICMPV6 = 58
+    PACKET_TOO_BIG = 2
+    HEADERS_SIZE = 256         # of a super-packet: what is asked about it needs no more
+
+
+cdef inline bint is_too_big(const packet_t *packet) noexcept nogil:
+    """A Packet Too Big (RFC 4443 §3.2) without extension headers, as routers send it."""
+    return (packet.direction == FROM_NETWORK and packet.size > IPV6_SIZE
+            and packet.data[6] == NEXT_ICMPV6 and packet.data[IPV6_SIZE] == PACKET_TOO_BIG)
 
 
 @cython.final
@@ -16,16 +29,22 @@ cdef class Shim6Pump:
     Args:
         endpoint: the `mpcore.shim6_endpoint.Shim6Endpoint` that decides on what its engine cannot
         queue: where packets wait
+        open_sender: returns the RawSender of a local locator, for the segments of super-packets
+        segment_size: returns how many octets of options and payload a segment may have of the connection that
+            the headers, its argument, are from
 
-    `on_ack`, unless None, sees each packet of the host that can be a TCP segment without payload.
+    `on_ack`, unless None, sees each packet of the host that can be a TCP segment without payload, and
+    `on_too_big` the headers of a super-packet whose segments were larger than the link takes.
 
     Thread-safety: one thread, the one that uses the endpoint.
     """
 
-    def __init__(self, object endpoint, PacketQueue queue):
+    def __init__(self, object endpoint, PacketQueue queue, object open_sender, object segment_size):
         self.endpoint = endpoint
         self.engine = endpoint.engine
         self.queue = queue
+        self.open_sender = open_sender
+        self.segment_size = segment_size
 
     def turn(self, int batches):
         """Handle up to `batches` batches, then tell the endpoint what they showed; return the packets."""
@@ -39,9 +58,10 @@ cdef class Shim6Pump:
             if count <= 0:
                 break
             total += count
+            self.settled = 0
             self.decide(count, keep)
             with nogil:
-                self.queue.send_verdicts(self.packets, count)
+                self.settle(count)
             keep.clear()
         if total:
             self.endpoint.settle(clock_ns())
@@ -50,7 +70,6 @@ cdef class Shim6Pump:
     cdef int decide(self, int count, list keep) except -1:
         """Let the engine decide on the batch; Python decides on what it cannot, in order."""
         cdef int i = 0
-        cdef packet_t *packet
         if self.on_ack is not None:
             self.show_acks(count)
         while True:
@@ -58,16 +77,54 @@ cdef class Shim6Pump:
                 i = self.engine.process_batch(self.packets, i, count, clock_ns())
             if i >= count:
                 return 0
-            packet = &self.packets[i]
-            if packet.verdict == VERDICT_PUNT:
-                data = PyBytes_FromStringAndSize(<const char *>packet.data, packet.size)
-                verdict = self.endpoint.handle_punt(packet.direction, data, clock_ns())
-                packet.verdict = <uint8_t><int>verdict.kind
-                if verdict.data is not None:
-                    keep.append(verdict.data)
-                    packet.data = <uint8_t *>PyBytes_AS_STRING(verdict.data)
-                    packet.size = <uint32_t>len(verdict.data)
+            if self.packets[i].verdict == VERDICT_PUNT:
+                self.punt(&self.packets[i], keep)
+            else:
+                self.leave(i)
             i += 1
+
+    cdef int punt(self, packet_t *packet, list keep) except -1:
+        data = PyBytes_FromStringAndSize(<const char *>packet.data, packet.size)
+        if is_too_big(packet):
+            self.engine.forget_segment_sizes()
+        verdict = self.endpoint.handle_punt(packet.direction, data, clock_ns())
+        packet.verdict = <uint8_t><int>verdict.kind
+        if verdict.data is not None:
+            keep.append(verdict.data)
+            packet.data = <uint8_t *>PyBytes_AS_STRING(verdict.data)
+            packet.size = <uint32_t>len(verdict.data)
+            packet.limit = NULL
+        return 0
+
+    cdef int leave(self, int index) except -1:
+        """Let a super-packet leave as segments, behind what stands in front of it in the batch."""
+        cdef packet_t *packet = &self.packets[index]
+        cdef uint32_t mss = self.engine.segment_size(packet, clock_ns())
+        cdef RawSender sender
+        cdef uint64_t refused
+        headers = PyBytes_FromStringAndSize(<const char *>packet.data, min(packet.size, HEADERS_SIZE))
+        if mss == 0:
+            mss = <uint32_t>self.segment_size(headers)
+            self.engine.note_segment_size(packet, mss, clock_ns())
+        sender = self.open_sender(PyBytes_FromStringAndSize(<const char *>self.engine.cut_source(), 16))
+        refused = sender.counters.too_big
+        with nogil:
+            self.settle(index)
+            self.engine.begin_cut(packet, mss)
+            while self.engine.next_cuts():
+                sender.send_queue(&self.engine.cuts)
+        if sender.counters.too_big != refused:
+            self.engine.forget_segment_sizes()
+            if self.on_too_big is not None:
+                self.on_too_big(headers)
+        return 0
+
+    cdef void settle(self, int end) noexcept nogil:
+        """Send the verdicts of the packets in front of `end` that have none yet."""
+        if self.settled < end:
+            self.engine.join_segments(self.packets, self.settled, end)
+            self.queue.send_verdicts(self.packets + self.settled, end - self.settled)
+            self.settled = end
 
     cdef int show_acks(self, int count) except -1:
         """Show `on_ack` what it waits for, before the engine rewrites it."""

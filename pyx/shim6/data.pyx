@@ -8,6 +8,7 @@ from mpcore.shim6.chain cimport (
     chain_begin, chain_t, chain_walk,
 )
 from mpcore.shim6.icmp_error cimport ICMP_OK, icmp_parse, icmp_t
+from mpcore.shim6.sizes cimport sizes_forget
 from mpcore.store.counters cimport (
     COUNTER_SHIM6_CONTROL_RX,
     COUNTER_SHIM6_EXEMPT,
@@ -23,7 +24,6 @@ from mpcore.store.counters cimport (
     COUNTER_SHIM6_PAYLOAD_RX,
     COUNTER_SHIM6_PAYLOAD_TX,
     COUNTER_SHIM6_PLAIN,
-    COUNTER_SHIM6_SUPER_PACKET,
     COUNTER_SHIM6_UNSENDABLE,
     COUNTER_SHIM6_UNTOUCHED_RX,
     COUNTER_SHIM6_UNTOUCHED_TX,
@@ -36,6 +36,7 @@ from mpcore.store.packet cimport (
     VERDICT_PASS,
     VERDICT_PUNT,
     VERDICT_REWRITE,
+    VERDICT_STOP,
 )
 from mpcore.store.table cimport (
     flow_key_t, table_clear, table_find, table_init, table_insert, table_remove,
@@ -159,6 +160,7 @@ cdef int shim6_update(shim6_plane_t *plane, uint32_t slot, const shim6_context_t
         table_insert(&plane.by_tag, &new, slot)
         context.tag_local = wanted.tag_local
     take_state(context, wanted)
+    sizes_forget(&plane.sizes)     # sockets are told of another path MTU now
     return 0
 
 
@@ -368,6 +370,10 @@ cdef void shim6_outgoing(shim6_plane_t *plane, packet_t *packet, int64_t now_ns)
     if not plane.contexts[slot].rewriting:
         settle(plane, packet, VERDICT_PASS, COUNTER_SHIM6_UNTOUCHED_TX)
         return
+    if packet.flags & PACKET_GSO:
+        packet.verdict = VERDICT_STOP
+        plane.stopped = <uint32_t>slot
+        return
     insert(plane, packet, &plane.contexts[slot])
 
 
@@ -382,10 +388,6 @@ cdef int must_rewrite(const shim6_plane_t *plane, const packet_t *packet) noexce
 cdef void insert(shim6_plane_t *plane, packet_t *packet, const shim6_context_t *context) noexcept nogil:
     """Give the packet header and locators, in front of where it was: only its headers move."""
     cdef int64_t size
-    if packet.flags & PACKET_GSO:
-        # The header would stand in none of its segments, and the kernel loses it.
-        settle(plane, packet, VERDICT_DROP, COUNTER_SHIM6_SUPER_PACKET)
-        return
     if packet.flags & PACKET_CHECKSUM_NOT_READY:
         # RFC 5533 §11.1: checksums cover the ULIDs; later nobody knows them.
         checksums_fix(packet.data, packet.size)

@@ -5,13 +5,14 @@ from typing import NamedTuple
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport uint8_t, uint64_t
-from libc.stdlib cimport free, malloc
+from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy, memset
 
 from mpcore.errors import CapacityError, LocalProtocolError
 from mpcore.shim6.heuristic import FlowKey
 
 from mpcore.shim6.chain cimport CHAIN_OK, IPV6_SIZE, NEXT_SHIM6, chain_begin, chain_t
+from mpcore.shim6.cut cimport CUT_OK, cut_begin, cut_fill, cut_tcp
 from mpcore.shim6.data cimport (
     NEWS_RECEIVED,
     NEWS_SENT,
@@ -28,10 +29,23 @@ from mpcore.shim6.data cimport (
     shim6_uninstall,
     shim6_update,
 )
-from mpcore.store.counters cimport COUNTER_COUNT, COUNTER_SHIM6_PAYLOAD_INSANE, COUNTER_SHIM6_PAYLOAD_RX
-from mpcore.store.packet cimport FROM_HOST, PACKET_HEADROOM, VERDICT_PUNT, VERDICT_REWRITE
+from mpcore.shim6.join cimport segments_join
+from mpcore.shim6.sizes cimport sizes_find, sizes_forget, sizes_note
+from mpcore.store.counters cimport (
+    COUNTER_COUNT, COUNTER_SHIM6_CUT, COUNTER_SHIM6_JOINED, COUNTER_SHIM6_PAYLOAD_INSANE,
+    COUNTER_SHIM6_PAYLOAD_RX, COUNTER_SHIM6_PAYLOAD_TX, COUNTER_SHIM6_SUPER_PACKET,
+)
+from mpcore.store.packet cimport (
+    FROM_HOST, FROM_NETWORK, PACKET_GSO, PACKET_HEADROOM, VERDICT_DROP, VERDICT_PUNT, VERDICT_REWRITE,
+    VERDICT_STOP, transmit_t,
+)
 from mpcore.wire.bits cimport load16
 from mpcore.wire.rewrite cimport shim6_remove
+
+
+cdef enum:
+    CUTS = 128                 # segments of a super-packet that are made at once
+    JOIN_ROOM = 65535          # octets of a packet of `join`
 
 
 class Activity(NamedTuple):
@@ -109,9 +123,14 @@ cdef class Shim6Engine:
         self.plane.messages.per_second = self.plane.messages.left = messages_per_second
         self.plane.any_locator = any_locator
         self._slots = {}
+        self.cuts.mask = CUTS - 1
+        self.cuts.slots = <transmit_t *>calloc(CUTS, sizeof(transmit_t))
+        if self.cuts.slots == NULL:
+            raise MemoryError
 
     def __dealloc__(self):
         shim6_plane_clear(&self.plane)
+        free(self.cuts.slots)
 
     cdef int process_batch(self, packet_t *packets, int start, int count, int64_t now_ns) noexcept nogil:
         cdef int i
@@ -120,9 +139,67 @@ cdef class Shim6Engine:
                 shim6_outgoing(&self.plane, &packets[i], now_ns)
             else:
                 shim6_incoming(&self.plane, &packets[i], now_ns)
-            if packets[i].verdict == VERDICT_PUNT:
+            if packets[i].verdict == VERDICT_PUNT or packets[i].verdict == VERDICT_STOP:
                 return i
         return count
+
+    # --- super-packets
+
+    cdef void join_segments(self, packet_t *packets, int start, int count) noexcept nogil:
+        self.plane.counters[COUNTER_SHIM6_JOINED] += segments_join(packets, <uint32_t>start, <uint32_t>count)
+
+    cdef uint32_t segment_size(self, const packet_t *packet, int64_t now_ns) noexcept nogil:
+        cdef const uint8_t *tcp = cut_tcp(packet)
+        return sizes_find(&self.plane.sizes, packet.data, tcp, now_ns) if tcp != NULL else 1
+
+    cdef void note_segment_size(self, const packet_t *packet, uint32_t mss, int64_t now_ns) noexcept nogil:
+        cdef const uint8_t *tcp = cut_tcp(packet)
+        if tcp != NULL:
+            sizes_note(&self.plane.sizes, packet.data, tcp, mss, now_ns)
+
+    cdef void forget_segment_sizes(self) noexcept nogil:
+        sizes_forget(&self.plane.sizes)
+
+    cdef void begin_cut(self, packet_t *packet, uint32_t mss) noexcept nogil:
+        packet.verdict = VERDICT_DROP
+        if cut_begin(&self.cutting, packet, &self.plane.contexts[self.plane.stopped].out, mss) == CUT_OK:
+            self.plane.counters[COUNTER_SHIM6_CUT] += 1
+        else:
+            self.cutting.payload_size = 0
+            self.plane.counters[COUNTER_SHIM6_SUPER_PACKET] += 1
+
+    cdef uint32_t next_cuts(self) noexcept nogil:
+        cdef uint32_t count = cut_fill(&self.cutting, &self.cuts)
+        self.plane.counters[COUNTER_SHIM6_PAYLOAD_TX] += count
+        return count
+
+    cdef const uint8_t *cut_source(self) noexcept nogil:
+        return self.plane.contexts[self.plane.stopped].out.src
+
+    def cut(self, bytes data not None, int mss, int64_t now_ns):
+        """Decide on a super-packet of the host; return its segments, or None where it is not to be cut.
+
+        `mss`: octets of options and payload that a segment may have. For drivers it is done without copies.
+        """
+        cdef packet_t packet
+        cdef transmit_t *next
+        memset(&packet, 0, sizeof(packet))
+        packet.data = <uint8_t *>PyBytes_AS_STRING(data)
+        packet.size = <uint32_t>len(data)
+        packet.direction = FROM_HOST
+        packet.flags = PACKET_GSO
+        self.process_batch(&packet, 0, 1, now_ns)
+        if packet.verdict != VERDICT_STOP:
+            return None
+        self.begin_cut(&packet, <uint32_t>mss)
+        result = []
+        while self.next_cuts():
+            while self.cuts.head != self.cuts.tail:
+                next = &self.cuts.slots[self.cuts.head & self.cuts.mask]
+                result.append((<const char *>next.header)[:next.header_size]
+                              + (<const char *>next.piece[0])[:next.piece_size[0]])
+                self.cuts.head += 1
+        return result
 
     # --- contexts
 
@@ -224,6 +301,36 @@ cdef class Shim6Engine:
                 while at < count:
                     at = self.process_batch(batch, at, count, now_ns) + 1
             return [batch[i].verdict for i in range(count)]
+        finally:
+            free(room)
+            free(batch)
+
+    def join(self, list packets not None):
+        """Hand up what the network brought in one batch, ULIDs restored; None for what joined another.
+
+        Each packet is bytes, and so is what becomes of it. Drivers do it without copies.
+        """
+        cdef int count = <int>len(packets), i
+        cdef uint8_t *room = <uint8_t *>malloc(<size_t>count * JOIN_ROOM + 1)
+        cdef packet_t *batch = <packet_t *>malloc((count + 1) * sizeof(packet_t))
+        try:
+            if room == NULL or batch == NULL:
+                raise MemoryError
+            memset(batch, 0, (count + 1) * sizeof(packet_t))
+            for i in range(count):
+                if len(packets[i]) > JOIN_ROOM:
+                    raise ValueError(f"a packet has {JOIN_ROOM} octets at most")
+                batch[i].data = room + <size_t>i * JOIN_ROOM
+                batch[i].limit = batch[i].data + JOIN_ROOM
+                batch[i].size = <uint32_t>len(packets[i])
+                batch[i].direction = FROM_NETWORK
+                batch[i].verdict = VERDICT_REWRITE
+                memcpy(batch[i].data, PyBytes_AS_STRING(packets[i]), batch[i].size)
+            self.join_segments(batch, 0, count)
+            return [
+                (<const char *>batch[i].data)[:batch[i].size] if batch[i].verdict == VERDICT_REWRITE else None
+                for i in range(count)
+            ]
         finally:
             free(room)
             free(batch)

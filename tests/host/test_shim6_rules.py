@@ -23,6 +23,7 @@ from mpcore.host.shim6_rules import (
 
 SETTINGS = Shim6RuleSettings(
     queue=5201,
+    tcp_queue=5202,
     mark_done=0x4000000,
     mark_rewrite=0x8000000,
     skip_ports=(123, 53),
@@ -63,6 +64,7 @@ def test_only_marked_packets_are_queued_on_the_way_out_and_never_bypass() -> Non
         "*security",
         f":{CHAIN_PREFIX}OUT - [0:0]",
         f"-A {CHAIN_PREFIX}OUT -m mark --mark 0x4000000/0x4000000 -j RETURN",
+        f"-A {CHAIN_PREFIX}OUT -p tcp -j NFQUEUE --queue-num 5202",
         f"-A {CHAIN_PREFIX}OUT -j NFQUEUE --queue-num 5201",
         f"-A OUTPUT -m mark --mark 0x8000000/0x8000000 -j {CHAIN_PREFIX}OUT",
         "COMMIT",

@@ -121,7 +121,13 @@ def test_a_datagram_by_a_context_keeps_it_as_long_as_its_socket_is_open() -> Non
     run("ip", "addr", "add", f"{local}/64", "dev", "out", "nodad")
     run("ip", "neigh", "add", peer, "lladdr", "02:00:00:00:00:01", "dev", "out")
     rules = Shim6RuleSettings(
-        queue=1, mark_done=1 << 26, mark_rewrite=1 << 27, skip_ports=(), with_mptcp=False, max_talks=100
+        queue=1,
+        tcp_queue=2,
+        mark_done=1 << 26,
+        mark_rewrite=1 << 27,
+        skip_ports=(),
+        with_mptcp=False,
+        max_talks=100,
     )
     run("nft", "-f", "-", stdin=table_text(rules, 40))
     with NftSets(TABLE) as sets:

@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -117,6 +118,7 @@ def leftovers(host: Host) -> list[str]:
 def connect(pair: Shim6Lab) -> tuple[socket.socket, socket.socket]:
     """Return both ends of a TCP connection between the ULIDs of link 1."""
     with inside(pair.lab.b), socket.socket(socket.AF_INET6, socket.SOCK_STREAM) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind((pair.ulid_b, PORT))
         listener.listen()
         with inside(pair.lab.a):
@@ -132,8 +134,10 @@ def connect(pair: Shim6Lab) -> tuple[socket.socket, socket.socket]:
 def swap(client: socket.socket, server: socket.socket, data: bytes) -> None:
     """Send data in both directions, one after the other."""
     for sender, receiver in ((client, server), (server, client)):
-        sender.sendall(data)
-        got = b""
-        while len(got) < len(data):
-            got += receiver.recv(len(data))
+        with ThreadPoolExecutor(1) as other:
+            sending = other.submit(sender.sendall, data)
+            got = b""
+            while len(got) < len(data):
+                got += receiver.recv(len(data))
+            sending.result()
         assert got == data

@@ -12,12 +12,14 @@ from mpcore.lab.host import Host
 from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside
 from tests.kernel.shim6_pair import TIMEOUT_S, Shim6Pair, connect, shim6_pair, swap
+from tests.kernel.support import Daemon
 
 pytestmark = pytest.mark.kernel
 PORT = 7100
 CLOSED_PORT = 7999
 LONG = bytes(range(250)) * 16  # 4000 bytes: three fragments
 NARROW_MTU = 1400
+NARROWER_MTU = 1350
 SHIM6_HEADER = 8
 # Pads of six octets: options that mean nothing (RFC 8200 §4.2), next header filled in by the kernel.
 OPTIONS = bytes([0, 0, 1, 4, 0, 0, 0, 0])
@@ -94,6 +96,24 @@ def test_extension_headers_come_through(moved: Moved, data: bytes) -> None:
         }
 
 
+def test_super_packets_are_cut_and_segments_joined(moved: Moved) -> None:
+    """Both ends handle 64 KiB at once, and every octet arrives as it was sent."""
+    client, server = connect(moved.pair)
+    with client, server:
+        before = [counted(daemon) for daemon in (moved.pair.a, moved.pair.b)]
+        swap(client, server, bytes(range(250)) * 2000)
+        after = [counted(daemon) for daemon in (moved.pair.a, moved.pair.b)]
+    for name in ("Shim6ExtCut", "Shim6ExtJoined"):
+        assert all(now[name] > then[name] for then, now in zip(before, after, strict=True)), name
+    assert after[0]["Shim6ExtSuperPacket"] == after[1]["Shim6ExtSuperPacket"] == 0
+
+
+def counted(daemon: Daemon) -> dict[str, int]:
+    """Return the counters of a daemon by name."""
+    found: dict[str, int] = daemon.document()["counters"]
+    return found
+
+
 def test_an_error_of_the_peer_reaches_the_program(moved: Moved) -> None:
     """RFC 5533 §8: what the peer's kernel says of a packet says it of the ULIDs."""
     for socket_, peer in ((moved.a, moved.pair.ulid_b), (moved.b, moved.pair.ulid_a)):
@@ -117,6 +137,20 @@ def test_a_smaller_path_is_told_less_the_header(moved: Moved) -> None:
         largest = bytes(NARROW_MTU - SHIM6_HEADER - 48)
         sender.send(largest)
         assert receiver.recv(5000) == largest
+
+
+def test_a_link_that_takes_less_tells_tcp(moved: Moved) -> None:
+    """RFC 8201 §4: segments of super-packets that the link refuses are cut shorter, and go on."""
+    link = moved.pair.lab.links[1]
+    client, server = connect(moved.pair)
+    with client, server:
+        swap(client, server, bytes(500_000))
+        for host in moved.pair.lab.hosts:
+            host.ip("link", "set", link.interface, "mtu", str(NARROWER_MTU))
+        swap(client, server, bytes(500_000))
+        for end in (client, server):
+            size = end.getsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG)
+            assert size <= NARROWER_MTU - SHIM6_HEADER - 60
 
 
 def path_mtu(sock: socket.socket) -> int:

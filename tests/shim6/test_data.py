@@ -294,7 +294,7 @@ def test_echo_requests_are_packets_of_a_transport() -> None:
 
 def test_super_packets_and_packets_cut_short_do_not_leave() -> None:
     plane = engine(SWITCHED)
-    assert plane.process(OUT, packet(A1, B1, TCP), 1, GSO) == (DROP, None)
+    assert plane.cut(packet(A1, B1, TCP), 1000, 1) == []  # there is no whole header of TCP
     assert plane.process(OUT, packet(A1, B1, TCP)[:60], 1, TRUNCATED) == (DROP, None)
     assert plane.process(OUT, ip6(A1, B1, UDP, bytes(65530)), 1) == (DROP, None)
     assert moved(plane) == {"SHIM6_SUPER_PACKET": 1, "SHIM6_UNSENDABLE": 2}
