@@ -9,6 +9,7 @@ import ipaddress
 import struct
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mpcore.actions import Direction, Transmit, Verdict, VerdictKind
@@ -226,11 +227,13 @@ class Shim6Endpoint:
         self.manager.note_forming(event)
         self._events.append(event)
 
-    def suspect_interface(self, interface: str, now_ns: int) -> None:
-        """The way out by an interface may be broken: who sends from its addresses searches."""
+    def suspect_interface(
+        self, interface: str, now_ns: int, doubtful: Callable[[bytes, bytes], bool] = lambda local, peer: True
+    ) -> None:
+        """The way out by an interface is broken: who sends from its addresses on a doubtful pair searches."""
         for address, (name, _) in list(self._interfaces.items()):
             if name == interface:
-                self.manager.suspect_local_address(address, now_ns)
+                self.manager.suspect_local_address(address, now_ns, partial(doubtful, address))
         self._carry_out()
 
     def ulids(self) -> set[bytes]:

@@ -224,10 +224,15 @@ class Shim6Manager:
                 self._lifecycle.discard(context, "its local ULID is not valid any more")
         self._addresses_changed(address, now_ns)
 
-    def suspect_local_address(self, address: bytes, now_ns: int) -> None:
-        """The way out from an address may be broken: its router does not answer, its route is gone."""
+    def suspect_local_address(
+        self, address: bytes, now_ns: int, doubtful: Callable[[bytes], bool] = lambda peer: True
+    ) -> None:
+        """The way out from an address is broken, to the peers' locators that are `doubtful`, or to all.
+
+        Its router does not answer, its route is gone.
+        """
         for context in self._shared.contexts:
-            if context.pair.local == address:
+            if context.pair.local == address and doubtful(context.pair.peer):
                 self._reap.suspect(context, Cause.LOCAL_FAILURE, now_ns)
 
     def hint(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int) -> None:

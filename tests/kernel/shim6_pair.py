@@ -1,7 +1,7 @@
 """Two hosts with Shim6 on real kernels, and conversations between their ULIDs, both ends held by the test."""
 
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -75,14 +75,20 @@ def shim6_lab(folder: Path, links: int = 2) -> Iterator[Shim6Lab]:
 
 
 @contextmanager
-def shim6_pair(folder: Path, *more: str, links: int = 2) -> Iterator[Shim6Pair]:
-    """Run a daemon on both hosts while the block lasts, with `more` settings, each KEY=VALUE."""
-    with (
-        shim6_lab(folder, links) as ends,
-        running(ends.lab.a, folder, *settings(folder, "a"), *more) as a,
-        running(ends.lab.b, folder, *settings(folder, "b"), *more) as b,
-    ):
-        yield Shim6Pair(ends.lab, ends.hosts, a, b)
+def shim6_pair(
+    folder: Path, *more: str, links: int = 2, prepare: Callable[[Shim6Lab], None] = lambda ends: None
+) -> Iterator[Shim6Pair]:
+    """Run a daemon on both hosts while the block lasts, with `more` settings, each KEY=VALUE.
+
+    `prepare` is called before they start.
+    """
+    with shim6_lab(folder, links) as ends:
+        prepare(ends)
+        with (
+            running(ends.lab.a, folder, *settings(folder, "a"), *more) as a,
+            running(ends.lab.b, folder, *settings(folder, "b"), *more) as b,
+        ):
+            yield Shim6Pair(ends.lab, ends.hosts, a, b)
 
 
 def contexts(daemon: Daemon) -> list[dict[str, Any]]:

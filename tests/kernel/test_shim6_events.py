@@ -1,0 +1,81 @@
+"""What the network tells of a path under traffic: neighbours, routes, addresses, links, errors.
+
+The Send Timeout is far longer than a test: nothing here moves because of silence.
+"""
+
+import socket
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from mpcore.lab.host import Host
+from mpcore.lab.wait import wait_until
+from tests.helpers.netns import inside
+from tests.kernel.shim6_pair import Shim6Lab, Shim6Pair, connect, shim6_pair, swap
+
+pytestmark = pytest.mark.kernel
+LONG = "shim6.send_timeout_s=300"
+LINK = "link1"
+SILENCE = ("-t", "raw", "-i", LINK, "-j", "DROP")  # neighbour discovery too, unlike a link that is cut
+# How soon the kernel asks a neighbour again, and gives it up; by default that takes half a minute.
+HASTE = {"base_reachable_time_ms": 200, "retrans_time_ms": 50, "delay_first_probe_time": 0}
+
+
+@contextmanager
+def talking(
+    folder: Path, *more: str, prepare: Callable[[Shim6Lab], None] = lambda ends: None
+) -> Iterator[tuple[Shim6Pair, socket.socket, socket.socket]]:
+    """Have two hosts with a context between them, and a TCP connection of that."""
+    with shim6_pair(folder, LONG, *more, prepare=prepare) as pair:
+        client, server = connect(pair)
+        with client, server:
+            swap(client, server, bytes(5000))
+            wait_until(pair.established, "a context at both ends")
+            yield pair, client, server
+
+
+def hasten(ends: Shim6Lab) -> None:
+    """Let the kernel of host `a` ask its neighbours often; those that it knows keep their old time."""
+    for name, value in HASTE.items():
+        ends.lab.a.sysctl(f"net.ipv6.neigh.{LINK}.{name}", value)
+
+
+def is_failed(host: Host, address: str) -> bool:
+    """Tell whether the kernel has given a neighbour up."""
+    return "FAILED" in host.run(["ip", "-6", "neigh", "show", "to", address]).stdout
+
+
+def test_a_neighbour_that_is_off_moves_nothing(tmp_path: Path) -> None:
+    """RFC 5534 §3.3: it says nothing of the way to the peer."""
+    with talking(tmp_path, prepare=hasten) as (pair, client, server):
+        stranger = pair.lab.links[0].address(pair.lab.a, 6).replace("::1", "::dead")
+        with inside(pair.lab.a), socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as asker:
+            asker.sendto(b"", (stranger, 9))
+        wait_until(lambda: is_failed(pair.lab.a, stranger), "the kernel to give it up")
+        pair.a.counters()  # what came before this request has been read
+        swap(client, server, bytes(5000))
+        assert pair.a.counters()["Shim6ExtExploration"] == 0
+        assert pair.context_at_a()["current_local"] == pair.ulid_a
+
+
+def test_a_router_that_does_not_answer_is_left(tmp_path: Path) -> None:
+    """RFC 5534 §4.1: the next hop of the pair in use is unreachable."""
+    with talking(tmp_path, prepare=route_by_router) as (pair, client, server):
+        pair.lab.b.run(["ip6tables", "-A", "PREROUTING", *SILENCE])
+        swap(client, server, bytes(5000))
+        assert pair.moved()
+        assert pair.a.counters()["Shim6ExtSendTimeout"] == 0
+
+
+def route_by_router(ends: Shim6Lab) -> None:
+    """Let host `b` be a router for itself: host `a` reaches its ULID by way of it alone."""
+    hasten(ends)
+    ends.lab.a.ip("-6", "route", "add", ends.ulid_b, "via", link_local(ends.lab.b), "dev", LINK)
+
+
+def link_local(host: Host) -> str:
+    """Return the link-local address of a host on link 1."""
+    words = host.run(["ip", "-6", "-br", "addr", "show", "dev", LINK, "scope", "link"]).stdout.split()
+    return words[2].partition("/")[0]
