@@ -2,7 +2,8 @@
 
 A packet that needs rewriting comes by the queue and is decided by the pump. Packets between ULIDs stay in the
 kernel, whose counters are read a few times in each Send Timeout. A path that changes moves in the kernel's
-sets before the next packet is read.
+sets before the next packet is read. When these are gone, because somebody flushed the ruleset, all rules are
+put in again.
 """
 
 import logging
@@ -38,6 +39,7 @@ LOOK_MIN_NS, LOOK_MAX_NS = 50_000_000, SECOND
 TALK_LOOK_NS = SECOND // 2  # looks for conversations that deserve a context
 KICK_NS = 50_000_000  # between two looks for TCP sockets to kick
 KICKS = 3  # of a path: what the first one lets go may be lost
+REPAIR_NS = 5 * SECOND  # between two attempts to put the rules in again
 TALK_LIMIT = 65535  # conversations without context that the kernel counts at once
 
 log = logging.getLogger(__name__)
@@ -121,7 +123,7 @@ class Shim6Host:
             pump.on_too_big = self._mtu.refuse
         self._new_mtus: dict[Pair, int] = {}
         self._to_kick: dict[Pair, int] = {}
-        self._look_due_ns = self._talks_due_ns = self._kick_due_ns = now_ns()
+        self._look_due_ns = self._talks_due_ns = self._kick_due_ns = self._repair_due_ns = now_ns()
 
     # --- life
 
@@ -176,6 +178,8 @@ class Shim6Host:
             due.append(deadline)
         if len(self._view):
             due.append(self._look_due_ns)
+        if self._view.lost:
+            due.append(self._repair_due_ns)
         if self._forming is not None:
             due.append(self._forming.poll_timeout())
         return min(due)
@@ -194,6 +198,9 @@ class Shim6Host:
                 self._view.set_ulids(self.endpoint.ulids())
         except HostError as error:
             log.warning("%s", error)
+        if self._view.lost and self._repair_due_ns <= now:
+            self._repair_due_ns = now + REPAIR_NS
+            self._repair()
         deadline = self.endpoint.poll_timeout()
         if deadline is not None and deadline <= now:
             self.endpoint.handle_timeout(now)
@@ -217,6 +224,16 @@ class Shim6Host:
             self.on_event(event)
         self._kick()
         self._services.save()
+
+    def _repair(self) -> None:
+        """Put rules and sets in again: a context on other locators does not work without."""
+        try:
+            self._rules.install()
+            self._view.tell_again()
+        except HostError as error:
+            log.error("Shim6 does not work until its rules are back: %s", error)
+        else:
+            log.warning("the rules of Shim6 were put in again")
 
     # --- addresses
 

@@ -4,6 +4,9 @@ The kernel counts each packet between the ULIDs of a context, and each conversat
 (`mpcore.host.shim6_rules`). Between two looks only the fact of packets is known, not their order: those of
 both directions count as sent first, then received, which never makes the host miss an answer. The price is a
 Keepalive or two when a conversation ends (RFC 5534 §4.1 allows them).
+
+Sets that cannot be read or changed are taken for lost, as after `nft flush ruleset`. What they are to hold is
+known here all the same, so that `tell_again` can fill new ones.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -31,9 +34,13 @@ class Seen:
 
 
 class KernelView:
-    """The kernel's sets of one daemon, and what their counters said last."""
+    """The kernel's sets of one daemon, and what their counters said last.
+
+    `lost` once the kernel has refused something: from then on it is left alone, and HostError is raised once.
+    """
 
     def __init__(self) -> None:
+        self.lost = False
         self._sets = NftSets(TABLE)
         self._ulids: set[bytes] = set()
         self._asked: set[Pair] = set()
@@ -54,10 +61,9 @@ class KernelView:
 
         Raises HostError.
         """
-        wanted = set(ulids)
-        changes = [Change(ULIDS, ulid, False) for ulid in self._ulids - wanted]
-        self._change([*changes, *(Change(ULIDS, ulid, True) for ulid in wanted - self._ulids)])
-        self._ulids = wanted
+        before, self._ulids = self._ulids, set(ulids)
+        changes = [Change(ULIDS, ulid, False) for ulid in before - self._ulids]
+        self._change([*changes, *(Change(ULIDS, ulid, True) for ulid in self._ulids - before)])
 
     def set_paths(self, changes: Mapping[int, Path | None]) -> None:
         """Take in what became of contexts; None: it is gone. Forks have no packets of their own here.
@@ -78,11 +84,22 @@ class KernelView:
 
         Raises HostError.
         """
-        wanted = set(pairs)
-        changes = [Change(ASKED, pair.local + pair.peer, False) for pair in self._asked - wanted]
-        changes += [Change(ASKED, pair.local + pair.peer, True) for pair in wanted - self._asked]
+        before, self._asked = self._asked, set(pairs)
+        changes = [Change(ASKED, pair.local + pair.peer, False) for pair in before - self._asked]
+        changes += [Change(ASKED, pair.local + pair.peer, True) for pair in self._asked - before]
         self._change(changes)
-        self._asked = wanted
+
+    def tell_again(self) -> None:
+        """Fill the kernel's sets, which are new and empty. Raises HostError."""
+        self.lost = False
+        self._packets.clear()
+        for counted in self._talks.values():
+            counted.clear()
+        changes = [Change(ULIDS, ulid, True) for ulid in self._ulids]
+        changes += [Change(ASKED, pair.local + pair.peer, True) for pair in self._asked]
+        for number, path in self._paths.items():
+            changes += self._differences(number, None, path)
+        self._change(changes)
 
     def activity(self) -> Iterator[tuple[int, bool, bool]]:
         """Yield the contexts with packets since the last look: number, sent, received. Raises HostError."""
@@ -141,17 +158,23 @@ class KernelView:
         return Seen(FlowKey(local, peer, key[_PAIR_SIZE], *ports), packets, octets, sent)
 
     def _change(self, changes: Collection[Change]) -> None:
+        if self.lost:
+            return
         try:
             self._sets.change(changes)
         except OSError as error:
+            self.lost = True
             raise HostError(
                 f"the kernel's sets of Shim6 cannot be changed ({error}); did somebody flush the nft ruleset?"
             ) from error
 
     def _counts(self, name: str) -> Iterator[Count]:
+        if self.lost:
+            return
         try:
             yield from self._sets.counts(name)
         except OSError as error:
+            self.lost = True
             raise HostError(
                 f"Shim6's counters cannot be read ({error}); did somebody flush the nft ruleset?"
             ) from error

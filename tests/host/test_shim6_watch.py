@@ -1,7 +1,7 @@
 """What the sets of the kernel are told of contexts, and what is made of counters; sets are dictionaries."""
 
 import errno
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 import pytest
@@ -198,16 +198,62 @@ def test_identifiers_come_and_go(view: KernelView) -> None:
     assert set(sets_of(view).sets[ULIDS]) == {A2}
 
 
-def test_a_flushed_ruleset_is_told(view: KernelView) -> None:
+def flush(view: KernelView) -> None:
     sets_of(view).fails = OSError(errno.ENOENT, "no such set")
+
+
+@pytest.mark.parametrize(
+    "notice",
+    [
+        lambda view: view.set_paths({1: path()}),
+        lambda view: view.set_ulids([A2]),
+        lambda view: view.show_acks([Pair(A1, B1)]),
+        lambda view: list(view.activity()),
+        lambda view: list(view.talks()),
+    ],
+)
+def test_a_flushed_ruleset_is_told_once(view: KernelView, notice: Callable[[KernelView], None]) -> None:
+    flush(view)
     with pytest.raises(HostError, match="flush the nft ruleset"):
-        view.set_paths({1: path()})
-    with pytest.raises(HostError, match="flush the nft ruleset"):
-        list(view.activity())
-    with pytest.raises(HostError, match="flush the nft ruleset"):
-        list(view.talks())
+        notice(view)
+    assert view.lost
+    view.set_paths({1: None})
+    assert list(view.activity()) == list(view.talks()) == []
     view.close()
     assert sets_of(view).closed
+
+
+def test_new_sets_get_all_that_the_lost_ones_held_or_should_have(view: KernelView) -> None:
+    view.set_paths({1: path(), 2: path(2, ulid_peer=B2, locator_peer=B2), 3: path(3, ulid_local=A2)})
+    sets_of(view).add(CONTEXTS, A1 + B2, 9)
+    assert list(view.activity()) == [(2, True, False)]
+    flush(view)
+    with pytest.raises(HostError):
+        view.set_paths({1: path(**MOVED)})
+    view.set_paths({3: None})
+    view.set_ulids([A1, A2])
+    view.show_acks([Pair(A1, B1)])
+    sets_of(view).__init__("new")  # type: ignore[misc]
+    view.tell_again()
+    sets = sets_of(view).sets
+    assert {name: set(sets[name]) for name in (ULIDS, ASKED, CONTEXTS, REWRITING)} == {
+        ULIDS: {A1, A2},
+        ASKED: {A1 + B1},
+        CONTEXTS: {A1 + B1, B1 + A1, A1 + B2, B2 + A1},
+        REWRITING: {A1 + B1},
+    }
+    assert list(view.activity()) == []
+    sets_of(view).add(CONTEXTS, A1 + B2, 9)
+    assert list(view.activity()) == [(2, True, False)]
+    view.set_paths({1: None, 2: None})
+
+
+def test_what_cannot_be_told_again_is_still_lost(view: KernelView) -> None:
+    flush(view)
+    for _ in range(2):
+        with pytest.raises(HostError):
+            view.tell_again()
+        assert view.lost
 
 
 def test_only_the_sockets_that_are_asked_are_listened_to(view: KernelView) -> None:
