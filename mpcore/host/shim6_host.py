@@ -173,9 +173,11 @@ class Shim6Host:
         due = [self._talks_due_ns]
         if self._is_kicking:
             due.append(self._kick_due_ns)
-        deadline = self.endpoint.poll_timeout()
-        if deadline is not None:
-            due.append(deadline)
+        due += [
+            deadline
+            for deadline in (self.endpoint.poll_timeout(), self._services.poll_timeout())
+            if deadline is not None
+        ]
         if len(self._view):
             due.append(self._look_due_ns)
         if self._view.lost:

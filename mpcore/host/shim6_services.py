@@ -69,6 +69,12 @@ class Shim6Services:
         """Take an event of the endpoint."""
         self._log.note(event, self._clock())
 
+    def poll_timeout(self) -> int | None:
+        """Return when `save` is due, None when nothing has changed."""
+        if self._state is None or not self._endpoint.manager.has_changes:
+            return None
+        return self._state.poll_timeout()
+
     def save(self) -> None:
         """Write what has changed, if it is time; to be called at each turn of the loop."""
         if self._state is not None:

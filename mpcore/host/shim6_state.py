@@ -9,6 +9,7 @@ Without a sync to the disk: a context does not outlive the boot, for no socket d
 import logging
 import os
 import struct
+import sys
 import zlib
 from pathlib import Path
 
@@ -74,10 +75,10 @@ class StateFile:
         """Write some of what has changed, if it is time; trouble with the file is logged, and no more."""
         if now_ns < self._due_ns:
             return
-        changes = manager.take_changes(CHANGES_A_TURN)
+        # The first write takes the place of the file of the daemon before: it has to have all that is left.
+        changes = manager.take_changes(CHANGES_A_TURN if self._file is not None else sys.maxsize)
         if changes:
-            more = len(changes) == CHANGES_A_TURN
-            self._due_ns = now_ns if more else now_ns + self._interval_ns
+            self._due_ns = now_ns if manager.has_changes else now_ns + self._interval_ns
             self._write([self._note(number, record) for number, record in changes])
 
     def save_all(self, manager: Shim6Manager) -> None:

@@ -122,6 +122,11 @@ class Shim6Manager:
         """Begin to note which contexts change, for `take_changes`."""
         self._shared.touched = dict.fromkeys(self._shared.contexts.by_number)
 
+    @property
+    def has_changes(self) -> bool:
+        """Whether `take_changes` has something."""
+        return bool(self._shared.touched)
+
     def take_changes(self, limit: int) -> list[tuple[int, ContextRecord | None]]:
         """Return at most `limit` contexts that changed, by number, oldest change first.
 

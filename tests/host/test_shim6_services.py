@@ -86,6 +86,20 @@ def test_the_end_of_a_daemon_saves_what_the_interval_held_back(hosts: tuple[Host
     assert a.start() == 2
 
 
+def test_the_loop_wakes_to_write(hosts: tuple[Host, Host]) -> None:
+    a, b = hosts
+    a.services.save()
+    assert a.services.poll_timeout() is None
+    a.endpoint.establish(a.set.addresses[1], b.set.addresses[0], a.now)
+    exchange(a, b)
+    due_ns = a.services.poll_timeout()
+    assert due_ns is not None
+    assert due_ns > a.now
+    a.now = due_ns
+    a.services.save()
+    assert a.services.poll_timeout() is None
+
+
 def test_without_a_file_nothing_is_kept(tmp_path: Path) -> None:
     config = Shim6Config(state_file="")
     services = Shim6Services(config, make_endpoint(config, lambda: 0), lambda: 0)

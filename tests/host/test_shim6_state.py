@@ -64,6 +64,35 @@ def test_changes_are_appended_no_more_often_than_asked(path: Path) -> None:
     assert all(record in found for record in map(record_of, lone.manager.contexts()))
 
 
+def test_the_first_write_of_a_daemon_leaves_nothing_out(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed right after its start it has lost none of the contexts that it had taken over."""
+    monkeypatch.setattr(shim6_state, "CHANGES_A_TURN", 2)
+    lone = host(5)
+    state(path).save_all(lone.manager)
+    records, second = state(path).load(), Lone()
+    second.manager.watch_changes()
+    assert second.manager.restore(records, 0) == 5
+    state(path).save(second.manager, 0)
+    assert state(path).load() == records
+
+
+def test_many_changes_are_appended_turn_by_turn(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lone, file = host(5), state(path)
+    file.save(lone.manager, 0)
+    monkeypatch.setattr(shim6_state, "CHANGES_A_TURN", 2)
+    lone.manager.set_local_address(A2, False, 0)
+    turns = 0
+    while lone.manager.has_changes:
+        due_ns = file.poll_timeout()
+        file.save(lone.manager, due_ns)
+        turns += 1
+    assert turns == 3
+    assert due_ns == 1000
+    assert state(path).load() == [record_of(context) for context in lone.manager.contexts()]
+
+
 def test_the_end_of_the_daemon_saves_all(path: Path) -> None:
     lone, file = host(), state(path)
     file.save(lone.manager, 0)
