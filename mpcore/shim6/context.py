@@ -148,6 +148,7 @@ class Context:
     active_ns: int
     tag_peer: int | None = None
     initiator: bool = True
+    located: bool = True  # its exchange was with a locator of the peer, and not from elsewhere by ULID option
     installed: Path | None = None
     reap: Reachability = field(default_factory=Reachability)
     update: Update = field(default_factory=Update)

@@ -6,13 +6,14 @@ them explores for all: a failure makes one exploration and not a thousand, and w
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.events import ControlBlocked, ExplorationFinished, ExplorationStarted
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Answer, Candidate, Cause, PairPolicy, PairRecord, Situation
-from mpcore.shim6.probes import make_probe
+from mpcore.shim6.probes import is_usable, make_probe
 from mpcore.shim6.rates import RateLimit
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.settings import Shim6Settings
@@ -20,8 +21,27 @@ from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import ContextState
 from mpcore.shim6.tags import RandomSource
 
-GroupKey = tuple[frozenset[bytes], frozenset[bytes]]
 _HOST = 0
+
+
+class GroupKey(NamedTuple):
+    """Both sets of locators; and the peer's ULID where nothing shows that it is the host that has them.
+
+    A list may leave its ULID out (RFC 5533 §5.10) and a key can sign for anything (RFC 5535 §8.1), so a list
+    alone could put a stranger among the contexts of another host.
+    """
+
+    local: frozenset[bytes]
+    peer: frozenset[bytes]
+    stranger: bytes | None
+
+    @classmethod
+    def of(cls, context: Context) -> "GroupKey":
+        """Return the key of a context."""
+        ulid = context.key.ulid_peer
+        known = context.located and ulid in context.peer
+        local, peer = frozenset(context.local.addresses), frozenset(context.peer.addresses)
+        return cls(local, peer, None if known else ulid)
 
 
 @dataclass(slots=True)
@@ -96,7 +116,7 @@ class Explorer:
 
     def join(self, context: Context) -> PathGroup:
         """Put a context into the group of its locators, out of any other."""
-        key = (frozenset(context.local.addresses), frozenset(context.peer.addresses))
+        key = GroupKey.of(context)
         group = self._by_context.get(context.number)
         if group is not None and group.key == key:
             return group
@@ -178,7 +198,10 @@ class Explorer:
             self.pump(now_ns)
 
     def finish(self, context: Context, now_ns: int) -> list[Context]:
-        """End the search: `context.pair` works. Returns the other contexts that should take it."""
+        """End the search: `context.pair` works. Returns the other contexts that should take it.
+
+        Those that search and cannot take it go on in a search of their own.
+        """
         group = self.group_of(context)
         exploration = group.exploration
         if exploration is None:
@@ -190,11 +213,11 @@ class Explorer:
         self._shared.events.append(
             ExplorationFinished(*context.key.ulids, *context.pair, duration_ns, exploration.probes)
         )
-        return [
-            other
-            for other in group.members.values()
-            if other is not context and self._wants(other, exploration, context.pair, now_ns)
-        ]
+        others = [other for other in group.members.values() if other is not context]
+        for other in others:
+            if _searches(other) and not self._may_take(other, context.pair):
+                self.begin(other, exploration.cause, now_ns)
+        return [other for other in others if self._wants(other, exploration, context.pair, now_ns)]
 
     def situation(self, context: Context, cause: Cause, now_ns: int, first: Pair | None = None) -> Situation:
         """Return what the policy decides on; a locator that its owner calls broken takes no part."""
@@ -320,7 +343,7 @@ class Explorer:
         numbers = [number for number in numbers if number > after] + [n for n in numbers if n <= after]
         for number in numbers:
             member = group.members[number]
-            if member.state is ContextState.ESTABLISHED and member.reap.state is not ReapState.OPERATIONAL:
+            if _searches(member):
                 exploration.leader = member
                 return
         if exploration.leader.number not in group.members:
@@ -363,9 +386,9 @@ class Explorer:
         peer since: waiting for its own timeout would only repeat the search. Where nothing had failed, one
         that likes it more.
         """
-        if context.state is not ContextState.ESTABLISHED:
+        if context.state is not ContextState.ESTABLISHED or not self._may_take(context, found):
             return False
-        if context.reap.state is not ReapState.OPERATIONAL:
+        if _searches(context):
             return True
         if exploration.cause is Cause.PREFERENCE:
             situation = self.situation(context, exploration.cause, now_ns)
@@ -373,3 +396,15 @@ class Explorer:
             order = self.policy.order(situation, self._shared.rng)
             return found in order and self.policy.choose(situation, answers, order) == found != context.pair
         return context.pair == exploration.failed and context.reap.heard_ns < exploration.started_ns
+
+    def _may_take(self, context: Context, pair: Pair) -> bool:
+        """Tell whether a pair that another context found is one of this one too (RFC 5533 §7.2, §10.4).
+
+        Locators are the same within a group; what each peer calls broken, and has acknowledged, may not be.
+        """
+        return is_usable(context, pair, self._shared.addresses) and pair.local in context.local.accepted
+
+
+def _searches(context: Context) -> bool:
+    """Tell whether a context needs a pair."""
+    return context.state is ContextState.ESTABLISHED and context.reap.state is not ReapState.OPERATIONAL

@@ -325,7 +325,7 @@ class Shim6Manager:
     def _addresses_changed(self, address: bytes, now_ns: int) -> None:
         usable = self._shared.addresses.usable(address)
         for group in self._reap.explorer.groups():
-            if address in group.key[0]:
+            if address in group.key.local:
                 self._reap.explorer.rearrange(group, now_ns)
         for context in self._shared.contexts:
             if address not in context.local:

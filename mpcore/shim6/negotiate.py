@@ -320,9 +320,9 @@ class Negotiator:
         self._shared.deadlines.cancel((TimerKind.HANDSHAKE, context.number))
         self._shared.deadlines.cancel((TimerKind.UPDATE, context.number))
         self._resolve_confusion(context, now_ns)
-        pair = arrival.pair if context.owns(*arrival.pair) else context.key.ulids
+        context.located = context.owns(*arrival.pair)
         self._reap.detach(context)
-        self._reap.attach(context, pair, now_ns)
+        self._reap.attach(context, arrival.pair, now_ns)
         self._shared.touch(context)
         self._shared.count(Shim6Counter.RECOVERED if recovered else Shim6Counter.ESTABLISHED)
         self._shared.events.append(ContextEstablished(*context.key, initiator, recovered))

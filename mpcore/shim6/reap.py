@@ -50,11 +50,18 @@ class Reap:
         self._probe: tuple[Pair, Probe] | None = None
 
     def attach(self, context: Context, pair: Pair, now_ns: int) -> None:
-        """A context was established, or recovered: an exchange has just shown that `pair` works both ways."""
-        self.explorer.join(context).record(pair).answered_ns = now_ns
+        """A context was established, or recovered, by an exchange that has just worked on `pair` both ways.
+
+        Where that is no pair of the context, it proves nothing of those that are (RFC 5533 §7.2).
+        """
+        group = self.explorer.join(context)
+        if not context.located:
+            pair = context.key.ulids
         context.reap.chosen = pair
         self._settle(context, pair, now_ns)
-        self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
+        if context.located:
+            group.record(pair).answered_ns = now_ns
+            self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
         if pair != context.key.ulids:
             self.returner.consider(context, now_ns)
 

@@ -40,7 +40,7 @@ class Returner:
         """A locator of either side works again: what its pairs did before does not count."""
         settings = self._shared.settings
         for group in self._explorer.groups():
-            if address not in group.key[0] and address not in group.key[1]:
+            if address not in group.key.local and address not in group.key.peer:
                 continue
             for pair, record in group.records.items():
                 if address in pair:
