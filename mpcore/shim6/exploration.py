@@ -355,7 +355,8 @@ class Explorer:
         The search goes on, ever more slowly, and payload stays where it is: as without Shim6.
         """
         context = exploration.leader
-        if exploration.unanswered or context.reap.payload_ns < exploration.started_ns:
+        came = context.reap.payload_ns >= exploration.started_ns
+        if exploration.unanswered or not came or not exploration.order:
             return
         exploration.unanswered = context.reap.unanswered = True
         self._shared.count(Shim6Counter.CONTROL_BLOCKED)

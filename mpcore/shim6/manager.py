@@ -62,7 +62,7 @@ class Shim6Manager:
         self._negotiator = Negotiator(self._shared, self._reap, claims, self._lifecycle)
         self._updater = Updater(self._shared, self._reap, claims)
         self._reap.on_moved = self._updater.hurry
-        self._negotiator.on_established = self._updater.refresh
+        self._negotiator.on_established = self._updater.begin
         self._dispatcher = Dispatcher(self._shared, self._negotiator, self._updater, self._reap)
         self._restorer = Restorer(self._shared, self._reap, self._updater, self._lifecycle)
         self._icmp = IcmpJudge(self._shared, self._negotiator, self._reap)

@@ -160,7 +160,6 @@ class Negotiator:
         self._reap.set_keepalive_timeout(context, claim.keepalive_seconds)
         self._shared.contexts.set_tag_peer(context, message.responder_tag)
         self._establish(context, state, arrival, initiator=True)
-        self._reap.payload_in(context, arrival.now_ns)
 
     def handle_r1bis(self, arrival: Arrival, message: R1bis) -> None:
         """The peer has no context for a packet of ours: make it again (RFC 5533 §7.18)."""
@@ -302,8 +301,6 @@ class Negotiator:
             return
         if state is ContextState.ESTABLISHED:
             self._establish(context, state, arrival, initiator=False)
-            self._reap.payload_in(context, arrival.now_ns)
-            self._reap.payload_out(context, arrival.now_ns)
         else:
             self._resolve_confusion(context, arrival.now_ns)
             self._shared.publish(context)
@@ -327,6 +324,9 @@ class Negotiator:
         self._shared.count(Shim6Counter.RECOVERED if recovered else Shim6Counter.ESTABLISHED)
         self._shared.events.append(ContextEstablished(*context.key, initiator, recovered))
         self._lifecycle.note_established(context)
+        self._reap.payload_in(context, now_ns)
+        if not initiator:
+            self._reap.payload_out(context, now_ns)  # R2
         self.on_established(context, now_ns)
 
     def _resolve_confusion(self, context: Context, now_ns: int) -> None:

@@ -119,9 +119,9 @@ class PairPolicy:
     def rank(self, pair: Pair, local: Preference, peer: Preference, situation: Situation) -> tuple[int, ...]:
         """Return the sort key of a pair; lower is probed earlier."""
         liked = self.liking(pair, local, peer, situation)
-        if situation.cause is Cause.PREFERENCE:
-            return (int(pair in situation.resting), *liked)
         is_current = pair == situation.current
+        if situation.cause is Cause.PREFERENCE:
+            return (int(pair in situation.resting), *liked, int(not is_current))
         if situation.cause is Cause.HINT:
             # A lie must not move traffic: the pair in use gets the first chance to show that it works.
             place = 0 if is_current else 1

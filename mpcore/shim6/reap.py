@@ -62,8 +62,6 @@ class Reap:
         if context.located:
             group.record(pair).answered_ns = now_ns
             self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
-        if pair != context.key.ulids:
-            self.returner.consider(context, now_ns)
 
     def resume(self, context: Context) -> None:
         """A context was established in an earlier life of this host; whether its pair works will be seen."""

@@ -41,7 +41,7 @@ class Restorer:
             self._reap.suspect(context, Cause.LOCAL_FAILURE, now_ns)
         elif record.searching:
             self._reap.suspect(context, Cause.SEND_TIMEOUT, now_ns)
-        self._updater.refresh(context, now_ns)
+        self._updater.begin(context, now_ns)
         return True
 
     def _make(self, record: ContextRecord, now_ns: int) -> Context | None:

@@ -63,6 +63,14 @@ class Updater:
             update.tries = 0
             self._queue(context, now_ns)
 
+    def begin(self, context: Context, now_ns: int) -> None:
+        """A context was established, recovered or restored: tell, and heed, what is known by now.
+
+        What an exchange says of locators means the same as in an update (RFC 5533 §5.15.3, §10.4).
+        """
+        self.refresh(context, now_ns)
+        self.reconsider(context, now_ns)
+
     def hurry(self, context: Context, now_ns: int) -> None:
         """A pair was found: repeat a request at once that was lost on the one before."""
         if context.update.news is not None:
@@ -107,15 +115,17 @@ class Updater:
 
     def reconsider(self, context: Context, now_ns: int) -> None:
         """Look for another pair where news of locators ask for one; it is probed before it is used."""
+        if context.state is not ContextState.ESTABLISHED:
+            return
+        explorer = self._reap.explorer
+        situation = explorer.situation(context, Cause.PREFERENCE, now_ns)
         if not is_usable(context, context.pair, self._shared.addresses):
-            self._reap.suspect(context, Cause.WITHDRAWN, now_ns)
-        elif context.state is ContextState.ESTABLISHED:
-            explorer = self._reap.explorer
-            situation = explorer.situation(context, Cause.PREFERENCE, now_ns)
-            if explorer.policy.wants_another(situation, self._shared.rng):
-                self._reap.suspect(context, Cause.PREFERENCE, now_ns)
-            else:
-                self._reap.returner.consider(context, now_ns)
+            if situation.locals and situation.peers:
+                self._reap.suspect(context, Cause.WITHDRAWN, now_ns)
+        elif explorer.policy.wants_another(situation, self._shared.rng):
+            self._reap.suspect(context, Cause.PREFERENCE, now_ns)
+        else:
+            self._reap.returner.consider(context, now_ns)
 
     def handle_ack(self, context: Context, message: UpdateAck) -> None:
         """The peer has the update, if this is about the last one (RFC 5533 §10.5)."""
