@@ -137,6 +137,8 @@ cdef void recovery_enter(subflow_t *subflow, uint64_t flight) noexcept nogil:
     ecn_note_reduction(subflow)
     subflow.recovering = 1
     subflow.recovery_point = subflow.snd_nxt
+    # it deals with what the probe would have told (RFC 8985 §7.1)
+    subflow.probe_end = 0
     subflow.prr_delivered = 0
     subflow.prr_out = 0
     subflow.prr_flight = max(min(flight, subflow.cwnd), <uint64_t>1)
@@ -206,6 +208,7 @@ cdef void recovery_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     frto_begin(subflow, subflow.recovering != 2)
     subflow.recovering = 2
     subflow.recovery_point = subflow.snd_nxt
+    subflow.probe_end = 0
     subflow.cwnd = subflow.mss
     subflow.cwnd_acked = 0
     subflow.reorder_ns = NEVER

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
-from mpcore.mptcp.output cimport emit_ack, emit_data_fin
+from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_data_fin
 from mpcore.mptcp.pathmtu cimport pathmtu_timeout
 from mpcore.mptcp.sender cimport (
     segment_at,
@@ -58,7 +58,8 @@ cdef void join_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcep
 cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     """Resend the last segment so that a lost tail shows as SACK and not as a timeout (RFC 8985 §7.3).
 
-    Not new data, as on a single path: that would be bound to a path in doubt.
+    Not new data, as on a single path: that would be bound to a path in doubt. What finds no room in the queue
+    was not sent, and the timer goes on.
     """
     cdef segment_t *segment
     cdef uint32_t i = subflow.seg_count
@@ -67,10 +68,11 @@ cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept 
         i -= 1
         segment = segment_at(subflow, i)
         if not segment.flags & SEG_SACKED:
-            count(plane, COUNTER_SUBFLOW_TAIL_PROBE)
-            transmit_again(plane, conn, subflow, segment)
+            if transmit_again(plane, conn, subflow, segment) != EMIT_OK:
+                return
             subflow.probe_end = subflow.snd_nxt
             break
+            count(plane, COUNTER_SUBFLOW_TAIL_PROBE)
     subflow.probed = 1
     sender_arm(plane, subflow)
 

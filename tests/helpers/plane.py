@@ -27,6 +27,7 @@ KEY_LOCAL, KEY_REMOTE = 0x0102030405060708, 0x1112131415161718
 TS_LOCAL, TS_REMOTE = 1000, 2000
 MSS = 1460
 WINDOW_FIELD, SCALE = 8192, 7
+QUEUE_SLOTS = 1024
 
 MODULUS = 1 << 32
 LIMITS: dict[str, Any] = {
@@ -289,6 +290,13 @@ class Plane:
 def host_seq(offset: int) -> int:
     """Return the raw number of a data offset of the peer, as the socket knows it."""
     return (ISN_REMOTE + 1 + offset) % MODULUS
+def fill_queue(plane: Plane) -> None:
+    """Leave no slot in the queue of the subflows' packets, until the next step takes them."""
+    nothing = bytes([1, 1, 1, 1])
+    while plane.engine.memory()["packets"] < QUEUE_SLOTS:
+        plane.engine.send_option(plane.handle, 0, nothing)
+
+
 
 
 def peer_seq(offset: int) -> int:

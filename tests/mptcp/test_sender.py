@@ -18,6 +18,7 @@ from tests.helpers.plane import (
     TS_LOCAL,
     Output,
     Plane,
+    fill_queue,
     peer_seq,
 )
 
@@ -335,6 +336,62 @@ def test_a_probe_that_repaired_a_loss_counts_as_one() -> None:
     in_flight(plane, 1)
     acked(plane, last + 2 * MSS)
     assert plane.subflow()["cwnd"] <= before // 2 + 2 * MSS
+
+
+def test_a_probe_and_the_recovery_that_it_leads_to_reduce_once() -> None:
+    """RFC 8985 §7.1: the recovery forgets the probe, whose loss it has dealt with."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 10)
+    plane.advance(RTT)
+    first += 10 * MSS
+    acked(plane, first)
+    in_flight(plane, 20)
+    end = first + 20 * MSS
+    plane.advance(RTT)
+    acked(plane, first + 4 * MSS)
+    plane.advance(3 * RTT + 5 * MS)
+    assert plane.counter(Counter.SUBFLOW_TAIL_PROBE) == 1
+    acked(plane, first + 4 * MSS, (end - MSS, end))
+    plane.advance(RTT)
+    acked(plane, end)
+    assert plane.subflow()["cwnd"] == 8 * MSS
+    in_flight(plane, 1)
+    plane.advance(RTT)
+    acked(plane, end + MSS)
+    assert plane.subflow()["cwnd"] >= 8 * MSS
+
+
+def test_a_timeout_forgets_the_probe_before_it() -> None:
+    """RFC 8985 §7.1."""
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 10)
+    end = first + 10 * MSS
+    plane.advance(450 * MS)
+    assert plane.counter(Counter.SUBFLOW_TAIL_PROBE) == 1
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 1
+    acked(plane, end)
+    threshold = plane.subflow()["ssthresh"]
+    in_flight(plane, 1)
+    plane.advance(RTT)
+    acked(plane, end + MSS)
+    assert plane.subflow()["ssthresh"] == threshold == 5 * MSS
+
+
+def test_a_probe_that_finds_no_room_in_the_queue_is_none() -> None:
+    """It is not counted and nothing is concluded from it; the timer repeats the data."""
+    plane = Plane()
+    warm(plane)
+    last = in_flight(plane, 3) + 2 * MSS
+    fill_queue(plane)
+    plane.now_ns = plane.engine.next_timeout() or 0
+    plane.engine.run_expire(plane.now_ns)
+    plane.engine.run_pump(plane.now_ns)
+    assert plane.counter(Counter.SUBFLOW_TAIL_PROBE) == plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
+    plane.step()
+    assert plane.advance(250 * MS).any_to_network(seq(peer_seq(last - 2 * MSS)))
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 1
 
 
 def test_a_probe_that_arrived_twice_is_no_loss() -> None:
