@@ -215,6 +215,24 @@ cdef void note_duplicate(subflow_t *subflow, uint64_t start, uint64_t end) noexc
     subflow.dup.end = end
 
 
+cdef int stamp_expired(const plane_t *plane, const subflow_t *subflow) noexcept nogil:
+    """True after so long a silence that the peer's clock may have gone half round (RFC 7323 §5.5)."""
+    return plane.now_ns - subflow.last_rx_ns > TIMESTAMP_LIFE_NS
+
+
+cdef void note_stamp(const plane_t *plane, subflow_t *subflow, const tcp_t *tcp, uint64_t seq) noexcept nogil:
+    """The time stamp to echo (RFC 7323 §4.3).
+
+    That of a mere repeat would have what it overtook refused (§5.3 R2 and R3). One that has expired gives way
+    to whatever comes: all after it would be refused otherwise (§5.5).
+    """
+    if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps:
+        return
+    if stamp_expired(plane, subflow) or (seq <= subflow.rcv_nxt <= seq + tcp.payload_size
+                                         and <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):
+        subflow.ts_recent = tcp.ts_val
+
+
 cdef int outdated(const plane_t *plane, const subflow_t *subflow, const tcp_t *tcp) noexcept nogil:
     """PAWS (RFC 7323 §5.3); a time stamp from before a long silence says nothing (§5.5).
 
@@ -226,7 +244,7 @@ cdef int outdated(const plane_t *plane, const subflow_t *subflow, const tcp_t *t
     cdef int32_t tolerance = 0 if tcp.payload_size else -1
     if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps:
         return 0
-    if plane.now_ns - subflow.last_rx_ns > TIMESTAMP_LIFE_NS:
+    if stamp_expired(plane, subflow):
         return 0
     return <int32_t>(tcp.ts_val - subflow.ts_recent) < tolerance
 
@@ -736,11 +754,7 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
         return INPUT_CONSUMED
     if not valid_ack(plane, subflow, ack):
         return INPUT_CONSUMED
-    # the stamp of a mere repeat would have what it overtook refused (RFC 7323 §5.3 R2 and R3)
-    if (tcp.has & TCP_HAS_TIMESTAMP and subflow.timestamps
-            and seq <= subflow.rcv_nxt <= seq + tcp.payload_size
-            and <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):
-        subflow.ts_recent = tcp.ts_val
+    note_stamp(plane, subflow, tcp, seq)
     subflow.last_rx_ns = plane.now_ns
     if subflow.ecn:
         ecn_received(plane, subflow, tcp, marked)

@@ -173,6 +173,18 @@ def test_a_timestamp_from_before_a_long_silence_says_nothing() -> None:
     assert plane.peer(DATA[:10], ts=TS_REMOTE - 5).data() == DATA[:10]
 
 
+def test_after_a_long_silence_the_new_timestamps_count() -> None:
+    """RFC 7323 §5.5: with the old one kept, the second segment and all after it would be refused."""
+    plane = Plane()
+    plane.now_ns += 25 * DAY
+    assert plane.peer(DATA[10:20], seq=11, ts=TS_REMOTE - 50).verdict == VerdictKind.DROP
+    assert plane.peer(DATA[:10], ts=TS_REMOTE - 50).data() == DATA[:20]
+    assert plane.peer(DATA[20:30], seq=21, ts=TS_REMOTE - 49).data() == DATA[20:30]
+    assert plane.counter(Counter.PAWS_DROPPED) == 0
+    plane.peer(DATA[30:40], seq=31, ts=TS_REMOTE - 60)
+    assert plane.counter(Counter.PAWS_DROPPED) == 1
+
+
 def test_the_timestamp_to_echo_is_that_of_the_oldest_data_not_acknowledged() -> None:
     """RFC 7323 §4.3: a segment beyond a hole does not move it."""
     plane = Plane()
