@@ -20,7 +20,8 @@ cdef enum:
 cdef int subflow_next_state(int state, int input) noexcept nogil
 # Applies the input; 1 when the state changed.
 cdef int subflow_step(plane_t *plane, subflow_t *subflow, int input) noexcept nogil
-# Queues our FIN behind what is in flight; 0, or -1 when it cannot go now.
+# Sends our FIN behind what is in flight, where one is due; an EMIT_… status, EMIT_GONE at the limit of
+# segments.
 cdef int subflow_finish(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # The subflow is over: its data goes to the others, the engine reaps it.
 cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason) noexcept nogil

@@ -7,7 +7,15 @@ DATA_ACK and its window the connection's window; it is told that the peer has wh
 from libc.stdint cimport int64_t, uint32_t, uint64_t
 from libc.stdlib cimport free
 
-from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_reset, inject, inject_reset, output_host_window
+from mpcore.mptcp.output cimport (
+    EMIT_FULL,
+    EMIT_OK,
+    emit_ack,
+    emit_reset,
+    inject,
+    inject_reset,
+    output_host_window,
+)
 from mpcore.mptcp.stream cimport stream_free, stream_has_memory, stream_only_subflow
 from mpcore.mptcp.subflow cimport subflow_close, subflow_finish, subflow_reset
 from mpcore.mptcp.timeouts cimport subflow_deadline, subflow_timeout, timers_of_stream
@@ -232,7 +240,9 @@ cdef int is_complete(const conn_t *conn) noexcept nogil:
     return conn.fin_acked and conn.rx_fin_acked
 
 
-cdef void close_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
+cdef int close_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
+    """1 when the transmit queue is full."""
+    cdef int full = 0
     cdef int i
     for i in range(SUBFLOW_MAX):
         if not is_live(conn.subflows[i]):
@@ -240,20 +250,27 @@ cdef void close_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
         if conn.subflows[i].suspect:
             # only duplicates are left on it (RFC 8684 §3.6, reason 4)
             subflow_reset(plane, conn, conn.subflows[i], RST_OUTSTANDING, CLOSE_TIMEOUT)
-        else:
-            subflow_finish(plane, conn, conn.subflows[i])
+        elif subflow_finish(plane, conn, conn.subflows[i]) == EMIT_FULL:
+            full = 1
+    return full
 
 
-cdef void finish_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
-    """Send the FINs that are due: on subflows to be left, and where the peer's came and others carry on."""
+cdef int finish_subflows(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Send the FINs that are due: on subflows to be left, and where the peer's came and others carry on.
+
+    1 when the transmit queue is full.
+    """
     cdef subflow_t *subflow
+    cdef int full = 0
     cdef int i
     for i in range(SUBFLOW_MAX):
         subflow = conn.subflows[i]
         if subflow == NULL or subflow.fin_sent:
             continue
         if subflow.leaving or (subflow.state == SF_CLOSE_WAIT and not stream_only_subflow(conn, subflow)):
-            subflow_finish(plane, conn, subflow)
+            if subflow_finish(plane, conn, subflow) == EMIT_FULL:
+                full = 1
+    return full
 
 
 cdef int has_subflow(const conn_t *conn) noexcept nogil:
@@ -316,9 +333,9 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
         return full
     full |= transmit_data(plane, conn)
     if is_complete(conn):
-        close_subflows(plane, conn)
+        full |= close_subflows(plane, conn)
     else:
-        finish_subflows(plane, conn)
+        full |= finish_subflows(plane, conn)
     stream_free(conn)
     if conn.tx_ring.head == conn.tx_end and conn.tx_end == conn.tx_una:
         ring_trim(&conn.tx_ring)

@@ -6,7 +6,7 @@ The states are TCP's from the third ACK on; the handshake before it belongs to t
 from libc.stdint cimport uint8_t
 
 from mpcore.mptcp.mapping cimport mapping_clear
-from mpcore.mptcp.output cimport EMIT_OK, emit_reset, emit_segment
+from mpcore.mptcp.output cimport EMIT_GONE, EMIT_OK, emit_reset, emit_segment
 from mpcore.mptcp.sender cimport sender_clear, sender_push, sender_sent
 from mpcore.mptcp.stream cimport stream_forget_origin, stream_reinject
 from mpcore.mptcp.types cimport (
@@ -73,21 +73,23 @@ cdef int subflow_step(plane_t *plane, subflow_t *subflow, int input) noexcept no
 
 cdef int subflow_finish(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     cdef segment_t *segment
+    cdef int status
     if subflow.fin_sent or subflow_next_state(subflow.state, SF_IN_CLOSE) < 0:
-        return 0
+        return EMIT_OK
     segment = sender_push(subflow, plane.segment_limit)
     if segment == NULL:
-        return -1
+        return EMIT_GONE
     segment.flags = SEG_FIN
     segment.data = conn.tx_nxt
-    if emit_segment(plane, conn, subflow, segment, 0) != EMIT_OK:
+    status = emit_segment(plane, conn, subflow, segment, 0)
+    if status != EMIT_OK:
         subflow.seg_count -= 1
-        return -1
+        return status
     subflow.snd_nxt += 1
     subflow.fin_sent = 1
     sender_sent(plane, subflow, segment, 0)
     subflow_step(plane, subflow, SF_IN_CLOSE)
-    return 0
+    return EMIT_OK
 
 
 cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t reason) noexcept nogil:

@@ -183,7 +183,11 @@ class Plane:
             data_ack=ack, data_seq=sequence, subflow_seq=ssn, data_len=length, checksum=checksum, data_fin=fin
         )
 
-    def host(
+    def host(self, payload: bytes = b"", **changes: Any) -> Output:
+        """Give a segment of the socket to the engine, and return what follows at once."""
+        return self.give(Direction.FROM_HOST, self.host_segment(payload, **changes))
+
+    def host_segment(
         self,
         payload: bytes = b"",
         *,
@@ -192,15 +196,14 @@ class Plane:
         flags: int = ACK,
         window: int = WINDOW_FIELD,
         ts: int = TS_LOCAL,
-    ) -> Output:
-        """Give a segment of the socket to the engine: `seq` and `ack` are data offsets."""
+    ) -> Segment:
+        """Return a segment of the socket: `seq` and `ack` are data offsets."""
         stamp = (Timestamps(ts, TS_REMOTE),) if self.timestamps else ()
-        segment = Segment(
+        return Segment(
             version=4, src=LOCAL, dst=REMOTE, src_port=LOCAL_PORT, dst_port=REMOTE_PORT,
             seq=(ISN_LOCAL + 1 + seq) % MODULUS, ack=(ISN_REMOTE + 1 + ack) % MODULUS, flags=flags,
             window=window, options=stamp, payload=payload,
         )  # fmt: skip
-        return self.give(Direction.FROM_HOST, segment)
 
     def give(self, direction: Direction, segment: Segment, *, settle: bool = True) -> Output:
         """Give any segment; without `settle` nothing is sent yet, as inside a batch."""
@@ -287,9 +290,6 @@ class Plane:
             output.events.append((EVENT_NAMES[kind], path, value))
 
 
-def host_seq(offset: int) -> int:
-    """Return the raw number of a data offset of the peer, as the socket knows it."""
-    return (ISN_REMOTE + 1 + offset) % MODULUS
 def fill_queue(plane: Plane) -> None:
     """Leave no slot in the queue of the subflows' packets, until the next step takes them."""
     nothing = bytes([1, 1, 1, 1])
@@ -297,6 +297,9 @@ def fill_queue(plane: Plane) -> None:
         plane.engine.send_option(plane.handle, 0, nothing)
 
 
+def host_seq(offset: int) -> int:
+    """Return the raw number of a data offset of the peer, as the socket knows it."""
+    return (ISN_REMOTE + 1 + offset) % MODULUS
 
 
 def peer_seq(offset: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mpcore.actions import Direction
 from mpcore.counters import Counter
 from mpcore.wire.values import Dss, MpJoinAck, MpTcpRst
 from tests.helpers.checkers import ack, field, flags, has, lacks, payload, seq, source
@@ -16,6 +17,7 @@ from tests.helpers.plane import (
     RST,
     SECOND,
     Plane,
+    fill_queue,
     peer_seq,
 )
 
@@ -74,6 +76,27 @@ def two_paths() -> Plane:
     plane.join()
     plane.peer(path=1)
     return plane
+
+
+@pytest.mark.parametrize("why", ["left", "complete"])
+def test_a_fin_that_finds_no_room_in_the_queue_is_sent_later(why: str) -> None:
+    """RFC 8684 §3.3.3, §3.4: nothing else would bring the connection back here."""
+    plane = two_paths()
+    if why == "complete":
+        plane.host(flags=FIN | ACK)
+        plane.acked = 1
+        plane.peer(options=(plane.dss(b"", seq=1, data=0, fin=True),))
+    else:
+        plane.engine.close_subflow(plane.handle, 0)
+    fill_queue(plane)
+    if why == "complete":
+        plane.give(Direction.FROM_HOST, plane.host_segment(seq=1, ack=1), settle=False)
+    assert plane.engine.run_pump(plane.now_ns), "it says that it could not do all"
+    plane.engine.poll_transmit()
+    assert not plane.engine.run_pump(plane.now_ns)
+    output = plane.step()
+    ports = [segment.src_port for segment in output.network if segment.flags & FIN]
+    assert ports == [path.local_port for path in plane.paths[: 2 if why == "complete" else 1]]
 
 
 def test_a_subflow_to_be_left_carries_nothing_new_and_ends() -> None:
