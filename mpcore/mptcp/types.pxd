@@ -334,6 +334,7 @@ cdef struct conn_t:            # owner: Engine
     uint8_t last_rx            # subflow that brought data last
     int64_t host_rto_ns        # re-injection towards the host
     uint8_t host_backoff
+    uint8_t host_silent        # of these that the socket did not answer
     int64_t close_ns           # end of a connection without subflow
     # subflows
     subflow_t *subflows[16]

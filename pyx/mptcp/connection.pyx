@@ -48,7 +48,7 @@ from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_PSH, TCP_R
 
 cdef enum:
     HOST_DUP_ACKS = 3
-    HOST_TRIES = 15            # injections in a row without an ACK before the socket is given up
+    HOST_TRIES = 15            # injections in a row without an answer before the socket is given up
     HOST_BACKOFF_MAX = 8
 
 
@@ -81,6 +81,11 @@ cdef void connection_clear(plane_t *plane, conn_t *conn) noexcept nogil:
 
 # --- from the host
 
+cdef int host_owes_ack(const conn_t *conn) noexcept nogil:
+    """True while something that was injected is not acknowledged."""
+    return conn.rx_acked < conn.rx_injected or (conn.rx_fin_injected and not conn.rx_fin_acked)
+
+
 cdef void host_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil:
     if conn.rx_fin_injected and offset == conn.rx_fin + 1:
         offset = conn.rx_fin
@@ -99,14 +104,15 @@ cdef void host_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nog
         if offset == conn.rx_nxt and (conn.reorder == NULL or reorder_empty(conn.reorder)):
             ring_trim(&conn.rx_ring)
     conn.host_rto_ns = NEVER
-    if conn.rx_acked < conn.rx_injected or (conn.rx_fin_injected and not conn.rx_fin_acked):
-        conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << min(conn.host_backoff, HOST_BACKOFF_MAX))
+    if host_owes_ack(conn):
+        arm_host_timer(plane, conn)
 
 
 cdef void host_input_ack(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept nogil:
     cdef uint64_t offset = unwrap(tcp.ack, conn.peer_isn + 1, conn.rx_acked)
     cdef uint64_t edge = conn.rx_acked
     cdef uint64_t before = conn.rx_acked
+    conn.host_silent = 0
     host_acked(plane, conn, offset)
     edge = conn.rx_acked + (<uint64_t>tcp.window << conn.host_wscale)
     if edge > conn.rx_edge:
@@ -207,9 +213,16 @@ cdef int connection_from_host(plane_t *plane, conn_t *conn, const tcp_t *tcp) no
 
 # --- towards the host
 
+cdef void arm_host_timer(plane_t *plane, conn_t *conn) noexcept nogil:
+    if conn.host_rto_ns == NEVER:
+        conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << conn.host_backoff)
+
+
 cdef int pump_host(plane_t *plane, conn_t *conn) noexcept nogil:
-    """Inject what is in order; 1 when the transmit queue is full."""
-    cdef uint64_t end = min(conn.rx_nxt, conn.rx_fin) if conn.rx_fin_seen else conn.rx_nxt
+    """Inject what is in order and in the socket's window; 1 when the transmit queue is full."""
+    cdef uint64_t last = min(conn.rx_nxt, conn.rx_fin) if conn.rx_fin_seen else conn.rx_nxt
+    # what waits when the connection falls back is not kept for later
+    cdef uint64_t end = last if conn.fell_back else min(last, conn.rx_edge)
     cdef uint64_t left
     cdef uint32_t size
     while conn.rx_injected < end:
@@ -218,14 +231,15 @@ cdef int pump_host(plane_t *plane, conn_t *conn) noexcept nogil:
         if inject(plane, conn, conn.rx_injected, size, TCP_PSH if size == left else 0) != EMIT_OK:
             return 1
         conn.rx_injected += size
-        if conn.host_rto_ns == NEVER:
-            conn.host_rto_ns = plane.now_ns + HOST_RTO_NS
+        arm_host_timer(plane, conn)
     if conn.rx_fin_seen and not conn.rx_fin_injected and conn.rx_injected == conn.rx_fin:
         if inject(plane, conn, conn.rx_fin, 0, TCP_FIN) != EMIT_OK:
             return 1
         conn.rx_fin_injected = 1
-        if conn.host_rto_ns == NEVER:
-            conn.host_rto_ns = plane.now_ns + HOST_RTO_NS
+        arm_host_timer(plane, conn)
+    if conn.rx_injected < last:
+        # the news that the window has opened may be lost
+        arm_host_timer(plane, conn)
     return 0
 
 
@@ -392,15 +406,29 @@ cdef int flush_data_ack(plane_t *plane, conn_t *conn) noexcept nogil:
 
 # --- timers
 
+cdef void ask_host(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Old news for the socket (RFC 9293 §3.8.4): an ACK comes back, or a RST when it is gone."""
+    inject(plane, conn, conn.rx_injected - 1, 0, 0)
+
+
 cdef void host_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
-    """The socket did not acknowledge what was injected: give it again, not for ever."""
-    conn.host_backoff += 1
-    if conn.host_backoff > HOST_TRIES:
+    """The socket did not acknowledge what was injected: give it again, or ask for its window.
+
+    For ever as long as it answers (RFC 9293 §3.8.6.1).
+    """
+    conn.host_silent += 1
+    if conn.host_silent > HOST_TRIES:
         connection_abort(plane, conn, 1, 1)
         return
-    conn.rx_injected = conn.rx_acked
-    conn.rx_fin_injected = conn.rx_fin_acked
-    conn.host_rto_ns = plane.now_ns + (HOST_RTO_NS << min(conn.host_backoff, HOST_BACKOFF_MAX))
+    if conn.host_backoff < HOST_BACKOFF_MAX:
+        conn.host_backoff += 1
+    if host_owes_ack(conn):
+        conn.rx_injected = conn.rx_acked
+        conn.rx_fin_injected = conn.rx_fin_acked
+    else:
+        ask_host(plane, conn)
+    conn.host_rto_ns = NEVER
+    arm_host_timer(plane, conn)
 
 
 cdef void arm_host_probe(plane_t *plane, conn_t *conn) noexcept nogil:
@@ -412,9 +440,8 @@ cdef void arm_host_probe(plane_t *plane, conn_t *conn) noexcept nogil:
 
 
 cdef void probe_host(plane_t *plane, conn_t *conn) noexcept nogil:
-    """Old news for the socket (RFC 9293 §3.8.4): an ACK comes back, or a RST when it is gone."""
     conn.host_probe_ns = NEVER
-    inject(plane, conn, conn.rx_injected - 1, 0, 0)
+    ask_host(plane, conn)
 
 
 cdef void connection_timeout(plane_t *plane, conn_t *conn) noexcept nogil:

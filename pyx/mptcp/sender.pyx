@@ -474,8 +474,17 @@ cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept no
         recovery_enter(subflow, flight)
 
 
+cdef int sender_window_closed(const subflow_t *subflow) noexcept nogil:
+    if subflow.seg_count == 0:
+        return subflow.snd_window < subflow.mss
+    return subflow.snd_window < segment_at(subflow, 0).size
+
+
 cdef int sender_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     count(plane, COUNTER_SUBFLOW_TIMEOUT)
+    # a window that is closed is asked for as long as there are answers (RFC 9293 §3.8.6.1)
+    if subflow.last_rx_ns >= subflow.sent_ns and sender_window_closed(subflow):
+        subflow.backoff = 0
     if subflow.backoff >= RTO_LIMIT:
         return -1
     recovery_timeout(plane, subflow)

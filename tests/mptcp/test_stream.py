@@ -23,6 +23,7 @@ from tests.helpers.plane import (
     SECOND,
     TS_LOCAL,
     TS_REMOTE,
+    WINDOW_FIELD,
     Output,
     Plane,
     host_seq,
@@ -228,6 +229,54 @@ def test_a_socket_that_never_acknowledges_is_given_up() -> None:
     output = plane.advance(1000 * SECOND)
     assert output.any_to_network(flags("R."), has(MpFastclose))
     assert plane.gone
+
+
+FIRST_WINDOW = 14600  # what a socket takes before its own window is known
+
+
+def beyond_the_sockets_window() -> Plane:
+    """Return a plane whose peer has sent a hundred bytes more than the socket's window takes."""
+    plane = Plane(establish=False)
+    plane.host(window=1)
+    plane.peer()
+    for start in range(0, FIRST_WINDOW, 1460):
+        assert plane.peer(bytes(1460), seq=1 + start).data() == bytes(1460)
+        plane.host(ack=start + 1460, window=(FIRST_WINDOW - start - 1460) >> SCALE)
+    assert plane.peer(DATA[:100], seq=1 + FIRST_WINDOW).host == []
+    return plane
+
+
+def test_a_socket_gets_no_more_than_its_window() -> None:
+    """RFC 9293 §3.8.6.1: beyond it data would be dropped, and taken for lost."""
+    plane = beyond_the_sockets_window()
+    assert plane.state["bytes_received"] == FIRST_WINDOW + 100
+    plane.host(ack=FIRST_WINDOW, window=1).to_host(payload(DATA[:100]))
+
+
+def test_a_closed_window_of_the_socket_is_asked_for_as_long_as_it_answers() -> None:
+    """RFC 9293 §3.8.6.1 (MUST-36, MUST-37): by an old number, for its news may be lost."""
+    plane = beyond_the_sockets_window()
+    probes = []
+    for _ in range(20_000):
+        for segment in plane.advance(100 * MS).host:
+            assert (segment.seq, segment.payload) == (host_seq(FIRST_WINDOW - 1), b"")
+            probes.append(plane.now_ns)
+            plane.host(ack=FIRST_WINDOW, window=0)
+    assert 20 < len(probes) < 60
+    assert probes[1] - probes[0] < SECOND
+    plane.host(ack=FIRST_WINDOW, window=WINDOW_FIELD).to_host(payload(DATA[:100]))
+
+
+def test_a_socket_that_answers_but_takes_nothing_is_not_given_up() -> None:
+    """RFC 9293 §3.8.6.1 (MUST-37): it dropped what was in its window, as a socket without memory does."""
+    plane = Plane()
+    plane.peer(DATA[:500])
+    for _ in range(2000):
+        if plane.advance(SECOND).host:
+            plane.host(window=0)
+    assert not plane.gone
+    assert plane.host(window=WINDOW_FIELD).data() == b""
+    assert plane.advance(60 * SECOND).data() == DATA[:500]
 
 
 def test_a_closed_socket_that_is_gone_does_not_stay() -> None:

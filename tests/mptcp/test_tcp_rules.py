@@ -112,6 +112,18 @@ def test_a_smaller_window_of_one_path_is_probed_by_a_segment() -> None:
     assert plane.subflow(path)["snd_nxt"] == 1 + 2 * MSS
 
 
+def test_a_peer_that_drops_data_of_its_closed_window_is_not_given_up() -> None:
+    """RFC 9293 §3.8.6.1 (MUST-37): it shrank the window (SHLD-14), and answers every repeat."""
+    plane = Plane()
+    in_flight(plane, 1)
+    for _ in range(1500):
+        if plane.advance(SECOND).network:
+            plane.peer(window=0)
+    assert plane.subflow()["state"] == "established"
+    acked(plane, 1 + MSS)
+    assert plane.state["bytes_in_flight"] == 0
+
+
 # Timers.
 
 
