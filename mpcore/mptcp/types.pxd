@@ -320,6 +320,7 @@ cdef struct conn_t:            # owner: Engine
     # receive direction: network -> host
     ring_t rx_ring
     reorder_t *reorder
+    uint8_t data_tries         # of these in a row without a DATA_ACK, and without a reason to wait
     uint64_t rx_nxt            # contiguous data
     uint64_t rx_top            # end of the furthest data that came out of order
     uint64_t rx_injected       # given to the host

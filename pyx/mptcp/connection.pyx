@@ -295,17 +295,30 @@ cdef int has_subflow(const conn_t *conn) noexcept nogil:
     return 0
 
 
+cdef int may_go_on(const conn_t *conn) noexcept nogil:
+    """True while a subflow lives that can bring something, or brings the peer what is left to send.
+
+    Where the peer's FIN came on all of them and no DATA_FIN, only a new path can help (RFC 8684 §3.3.3).
+    """
+    cdef int owes = conn.tx_una < conn.tx_end or (conn.host_fin and not conn.fin_acked)
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        if is_live(conn.subflows[i]) and (owes or conn.subflows[i].state != SF_CLOSE_WAIT):
+            return 1
+    return 0
+
+
 cdef int connection_is_over(const conn_t *conn) noexcept nogil:
     return is_complete(conn) and not has_subflow(conn)
 
 
 cdef void check_end(plane_t *plane, conn_t *conn) noexcept nogil:
-    """Without a subflow a finished connection lingers, another one waits for a path (RFC 8684 §3.4).
+    """Without a subflow of use a finished connection lingers, another one waits for a path (RFC 8684 §3.4).
 
     Late are packets of the first subflow, which the socket would take for its own, and the socket's last
     words.
     """
-    if has_subflow(conn):
+    if may_go_on(conn):
         conn.close_ns = NEVER
     elif conn.close_ns == NEVER:
         conn.close_ns = plane.now_ns + (plane.time_wait_ns if is_complete(conn) else plane.close_timeout_ns)
@@ -432,8 +445,12 @@ cdef void host_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
 
 
 cdef void arm_host_probe(plane_t *plane, conn_t *conn) noexcept nogil:
-    """A program that closed and went leaves a socket that its host gives up in silence after a while."""
-    if not conn.fin_acked or conn.rx_fin_seen:
+    """A program that closed and went leaves a socket that its host gives up in silence after a while.
+
+    So does one whose data the peer does not take.
+    """
+    cdef int stalled = conn.data_backoff or conn.persist_tries
+    if not stalled and (not conn.fin_acked or conn.rx_fin_seen):
         conn.host_probe_ns = NEVER
     elif conn.host_probe_ns == NEVER:
         conn.host_probe_ns = plane.now_ns + HOST_PROBE_NS

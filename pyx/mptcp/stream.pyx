@@ -219,7 +219,7 @@ cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept n
             conn.host_ts_recent = conn.host_mark_ts
         conn.tx_una = offset
         conn.host_ack_now = HOST_ACK_DUE
-        conn.data_backoff = 0
+        conn.data_backoff = conn.data_tries = 0
         # after a loss at the data level the next hole need not wait for a timer again
         conn.data_asked = offset < conn.data_recover
         conn.data_rto_ns = plane.now_ns if conn.data_asked else NEVER

@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
+from mpcore.mptcp.connection cimport connection_abort
 from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_data_fin
 from mpcore.mptcp.pathmtu cimport pathmtu_timeout
 from mpcore.mptcp.sender cimport (
@@ -11,6 +12,7 @@ from mpcore.mptcp.sender cimport (
     sender_patience,
     sender_reorder_timeout,
     sender_timeout,
+    sender_window_closed,
 )
 from mpcore.mptcp.stream cimport stream_detach, stream_only_subflow, stream_reinject, stream_reinject_head
 from mpcore.mptcp.subflow cimport SF_IN_EXPIRED, subflow_close, subflow_step
@@ -43,6 +45,7 @@ cdef enum:
     JOIN_TRIES = 5             # third ACKs of a join before it is given up
     BACKOFF_MAX = 6            # doublings of DATA_FIN and probe timers
     SILENT_TRIES = 12          # of these without any answer before the paths are given up
+    DATA_TRIES = 15            # repeats in a row that no DATA_ACK answered before the connection is given up
 
 
 cdef void join_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -70,9 +73,9 @@ cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept 
         if not segment.flags & SEG_SACKED:
             if transmit_again(plane, conn, subflow, segment) != EMIT_OK:
                 return
+            count(plane, COUNTER_SUBFLOW_TAIL_PROBE)
             subflow.probe_end = subflow.snd_nxt
             break
-            count(plane, COUNTER_SUBFLOW_TAIL_PROBE)
     subflow.probed = 1
     sender_arm(plane, subflow)
 
@@ -181,7 +184,8 @@ cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     """A subflow has the head acknowledged, the peer's data level not: send it again (RFC 8684 §3.3.6).
 
     First every path is asked for the DATA_ACK: the last one may have been lost with its path, or the peer
-    took in the data without telling again.
+    took in the data without telling again. A peer whose window is closed may have dropped it, and takes its
+    time (RFC 9293 §3.8.6.1); any other is given up in the end (§3.8.3).
     """
     cdef subflow_t *subflow = transmit_subflow(conn)
     conn.data_rto_ns = NEVER
@@ -195,6 +199,10 @@ cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
         conn.data_asked = 1
         transmit_probes(plane, conn)
     else:
+        conn.data_tries = 0 if sender_window_closed(subflow) else conn.data_tries + 1
+        if conn.data_tries > DATA_TRIES:
+            connection_abort(plane, conn, 1, 1)
+            return
         count(plane, COUNTER_MPTCP_RETRANS)
         stream_reinject_head(plane, conn, subflow.mss)
         conn.data_recover = conn.tx_nxt

@@ -9,7 +9,7 @@ import pytest
 
 from mpcore.counters import Counter
 from mpcore.wire.values import Dss, MpFastclose, Segment, Timestamps
-from tests.helpers.checkers import ack, field, flags, has, lacks, payload, payload_size, seq
+from tests.helpers.checkers import ack, field, flags, has, lacks, matches, payload, payload_size, seq
 from tests.helpers.plane import (
     ACK,
     FIN,
@@ -583,6 +583,79 @@ def test_a_connection_without_subflow_ends_after_its_time() -> None:
     assert not plane.gone
     output = plane.advance(11 * SECOND)
     output.to_host(flags("R."))
+    assert plane.gone
+
+
+def test_a_peer_that_leaves_its_only_path_without_a_word_does_not_stay() -> None:
+    """RFC 8684 §3.4: FIN on the last subflow and no DATA_FIN is a path lost, for which another may come."""
+    plane = Plane(close_timeout_ns=60 * SECOND)
+    plane.peer(flags=FIN | ACK)
+    assert plane.subflow()["state"] == "close-wait"
+    plane.advance(50 * SECOND)
+    plane.host(DATA[:100])
+    plane.advance(20 * MS)
+    plane.acked = 100
+    plane.peer(seq=2, ack=101)
+    plane.advance(50 * SECOND)
+    assert not plane.gone, "what the program still sends has its way"
+    output = plane.advance(11 * SECOND)
+    output.to_host(flags("R."))
+    assert plane.gone
+
+
+def test_a_path_half_closed_by_the_peer_is_enough_while_another_may_join() -> None:
+    plane = Plane(close_timeout_ns=60 * SECOND)
+    plane.peer(flags=FIN | ACK)
+    plane.advance(30 * SECOND)
+    plane.join()
+    plane.peer(path=1)
+    plane.advance(600 * SECOND)
+    assert not plane.gone
+
+
+def without_data_acks(plane: Plane, seconds: int, window: int = WINDOW_FIELD) -> list[Segment]:
+    """Let the peer acknowledge subflows and never data; return what the socket got meanwhile."""
+    host: list[Segment] = []
+    for _ in range(10 * seconds):
+        if plane.gone:
+            break
+        if plane.subflow()["inflight"]:
+            stamp = TS_LOCAL + (plane.now_ns - SECOND) // MS
+            plane.peer(ack=plane.subflow()["snd_nxt"], window=window, echo=stamp - 20)
+        host += plane.advance(100 * MS).host
+    return host
+
+
+def test_a_peer_that_never_acknowledges_data_is_given_up() -> None:
+    """RFC 9293 §3.8.3 (R2, 100 s at least) at the data level: the paths alone give no sign of it."""
+    plane = Plane()
+    plane.host(DATA[:500])
+    without_data_acks(plane, 100)
+    assert not plane.gone
+    host = without_data_acks(plane, 500)
+    assert plane.gone
+    assert matches(host[-1], flags("R."))
+
+
+def test_a_peer_that_answers_with_a_closed_window_may_take_its_time() -> None:
+    """RFC 9293 §3.8.6.1 (MUST-37), where it dropped data of its own window."""
+    plane = Plane()
+    plane.host(DATA[:500])
+    without_data_acks(plane, 1500, window=0)
+    assert not plane.gone
+    plane.acked = 500
+    plane.peer(ack=plane.subflow()["snd_nxt"])
+    assert plane.state["bytes_in_flight"] == 0
+
+
+def test_a_socket_that_went_while_its_data_waited_does_not_stay() -> None:
+    """Its host gave it up in silence; what comes back when it is asked is a RST."""
+    plane = Plane()
+    plane.host(DATA[:500])
+    host = without_data_acks(plane, 150, window=0)
+    probes = [segment for segment in host if segment.seq == host_seq(-1)]
+    assert 1 <= len(probes) <= 3
+    plane.host(seq=500, flags=RST)
     assert plane.gone
 
 
