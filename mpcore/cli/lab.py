@@ -8,6 +8,8 @@ from contextlib import contextmanager
 
 import click
 
+PERCENT = click.FloatRange(0, 100)
+
 
 @click.group("lab")
 def lab_command() -> None:
@@ -41,26 +43,55 @@ class _FailureError(click.ClickException):
 @click.option(
     "--rate", default=1000.0, show_default=True, type=click.FloatRange(1), help="Mbit/s of each link."
 )
+@click.option("--delay", default=0.0, type=click.FloatRange(0), help="Milliseconds one way, of each link.")
+@click.option("--jitter", default=0.0, type=click.FloatRange(0), help="Milliseconds by which that varies.")
+@click.option("--loss", default=0.0, type=PERCENT, help="Percent of the packets that are lost.")
+@click.option("--reorder", default=0.0, type=PERCENT, help="Percent that skip the delay and overtake others.")
+@click.option("--duplicate", default=0.0, type=PERCENT, help="Percent that arrive twice.")
 @click.option("--congestion", default="reno", show_default=True, help="The kernel's congestion control.")
 @click.option(
     "--source-routing", is_flag=True, help="Packets of a leave by the link of their source address."
 )
-def up(links: int, rate: float, congestion: str, source_routing: bool) -> None:
-    """Build the laboratory; it stays until `mpcore lab down`."""
+def up(
+    links: int,
+    rate: float,
+    delay: float,
+    jitter: float,
+    loss: float,
+    reorder: float,
+    duplicate: float,
+    congestion: str,
+    source_routing: bool,
+) -> None:
+    """Build the laboratory; it stays until `mpcore lab down`.
+
+    Delays, losses and the like are made by the kernel's netem, or by mpcore's emulator where that is missing.
+    """
+    from mpcore.lab.settings import LinkSettings
     from mpcore.lab.topology import Lab
 
     with lab_errors():
-        lab = Lab([rate] * links, congestion=congestion, source_routing=source_routing, suffix="")
+        settings = LinkSettings(
+            rate_mbit=rate,
+            delay_ms=delay,
+            jitter_ms=jitter,
+            loss=loss / 100,
+            reorder=reorder / 100,
+            duplicate=duplicate / 100,
+        )
+        lab = Lab([settings] * links, congestion=congestion, source_routing=source_routing, suffix="")
         if lab.exists():
             raise _FailureError("it is up already; `mpcore lab down` takes it down", 1)
         try:
             lab.up()
+            lab.stay()
         except BaseException:
             lab.down()
             raise
     for link in lab.links:
         click.echo(f"{link.interface}: a {link.address(lab.a)} {link.address(lab.a, 6)}", nl=False)
-        click.echo(f"  b {link.address(lab.b)} {link.address(lab.b, 6)}  {rate:g} Mbit/s")
+        click.echo(f"  b {link.address(lab.b)} {link.address(lab.b, 6)}", nl=False)
+        click.echo(f"  {settings.describe()}  ({link.kind})")
 
 
 @lab_command.command()

@@ -1,8 +1,9 @@
 """The program behind an emulated link: two TUN interfaces, one in each host, and an Emulator between them.
 
 `python -m mpcore.lab.emulate INTERFACE NAMESPACE_A NAMESPACE_B` reads one JSON object a line from standard
-input: `{"settings": {…}}` sets both directions, `{}` only asks; it answers each with one line, the statistics
-of both directions. It ends at the end of its input, so it never outlives who started it.
+input: `{"settings": {…}}` sets both directions, `{"stay": true}` lets it go on after the end of its input,
+`{}` only asks; it answers each with one line, the statistics of both directions. Otherwise it ends with its
+input, so it never outlives who started it; one that stays ends with its namespaces.
 """
 
 import fcntl
@@ -44,14 +45,18 @@ def configure(emulator: Emulator, settings: dict[str, Any]) -> None:
 
 def serve(emulator: Emulator) -> None:
     """Carry packets and answer requests until the input ends or the interfaces go."""
-    pending = b""
+    pending, stays = b"", False
     while emulator.run(sys.stdin.fileno()):
         data = os.read(sys.stdin.fileno(), _LINE_MAX)
         if not data:
-            return
+            if not stays:
+                return
+            os.dup2(os.pipe()[0], sys.stdin.fileno())  # its other end stays open here: nothing comes any more
         *lines, pending = (pending + data).split(b"\n")
         for line in lines:
-            if settings := json.loads(line).get("settings"):
+            request = json.loads(line)
+            stays = stays or request.get("stay", False)
+            if settings := request.get("settings"):
                 configure(emulator, settings)
             print(json.dumps([emulator.stats(way) for way in range(_WAYS)]), flush=True)
 

@@ -37,6 +37,10 @@ class Emulation:
         """Return what has happened to packets so far, from `a` to `b` and back."""
         return self._ask({})
 
+    def stay(self) -> None:
+        """Let it go on when this process ends, until its namespaces are deleted."""
+        self._ask({"stay": True})
+
     def _ask(self, request: dict[str, Any]) -> list[dict[str, int]]:
         assert self._process.stdin is not None
         try:

@@ -45,6 +45,13 @@ class Link:
         """Mbit/s in each direction, None for unlimited."""
         return self.settings.rate_mbit
 
+    @property
+    def kind(self) -> str:
+        """What carries the packets: `veth`, `netem` or `emulator`."""
+        if self.emulation is not None:
+            return "emulator"
+        return "netem" if self.settings.is_emulated else "veth"
+
     def address(self, host: Host, version: int = 4) -> str:
         """Return the address of `host` on this link."""
         number = 1 if host is self.a else 2

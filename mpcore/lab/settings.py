@@ -53,6 +53,18 @@ class LinkSettings:
         """Whether it takes more than a rate: packets are to be late, lost, doubled or out of order."""
         return any((self.delay_ms, self.loss, self.duplicate, self.mark)) or self.queue_ms is not None
 
+    def describe(self) -> str:
+        """Return what it does to packets, in words: what it does not is left out."""
+        words = ["no rate limit" if self.rate_mbit is None else f"{self.rate_mbit:g} Mbit/s"]
+        if self.delay_ms:
+            words.append(f"delay {self.delay_ms:g} ms")
+        if self.jitter_ms:
+            words.append(f"jitter {self.jitter_ms:g} ms")
+        for name in ("loss", "reorder", "duplicate", "mark"):
+            if share := getattr(self, name):
+                words.append(f"{name} {share * 100:g} %")
+        return ", ".join(words)
+
     @property
     def queue_limit_ms(self) -> float:
         """How long a packet may wait for the line, as a number."""

@@ -96,6 +96,12 @@ class Lab:
             for link in self.links:
                 link.route_by_source(self.a)
 
+    def stay(self) -> None:
+        """Let it stand when this process ends."""
+        for link in self.links:
+            if link.emulation is not None:
+                link.emulation.stay()
+
     def _uses_netem(self) -> bool:
         if self.netem is None:
             self.netem = has_netem(self.a)

@@ -1,10 +1,11 @@
 """Links that delay, lose and limit, between real hosts."""
 
 import sys
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import pytest
 
+from mpcore.lab.bench.machine import describe_link
 from mpcore.lab.commands import LabError
 from mpcore.lab.emulation import netem_words
 from mpcore.lab.measure import measure_goodput
@@ -47,6 +48,18 @@ def test_a_round_trip_takes_twice_the_delay_over_ipv4_and_ipv6() -> None:
     with emulated(LinkSettings(delay_ms=20)) as lab:
         for version in (4, 6):
             assert 40 <= round_trip_ms(lab, version) < 50
+
+
+@pytest.mark.kernel
+def test_a_link_says_what_it_does_and_what_carries_it() -> None:
+    """Figures mean nothing without: they stand in the bench's document."""
+    plain, slow = LinkSettings(rate_mbit=50), LinkSettings(delay_ms=3, jitter_ms=1, loss=0.01, seed=7)
+    with emulated(plain, slow) as lab:
+        first, second = (describe_link(link, lab.a) for link in lab.links)
+    assert (first["kind"], first["rate_mbit"], first["delay_ms"]) == ("veth", 50, 0)
+    assert second["kind"] == "emulator"
+    assert asdict(slow).items() <= second.items()
+    assert slow.describe() == "no rate limit, delay 3 ms, jitter 1 ms, loss 1 %"
 
 
 @pytest.mark.kernel

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +38,14 @@ def _cpu_model() -> str:
 
 
 def describe_link(link: Link, host: Host) -> dict[str, Any]:
-    """Return MTU, rate and offloads of `link` as `host` has it."""
+    """Return what carries `link` and how, its MTU and offloads as `host` has it."""
     features = dict(_features(host.run(["ethtool", "-k", link.interface], check=False).stdout))
     mtu = host.run(["cat", f"/sys/class/net/{link.interface}/mtu"]).stdout
     return {
         "interface": link.interface,
+        "kind": link.kind,
         "mtu": int(mtu),
-        "rate_mbit": link.rate_mbit,
+        **asdict(link.settings),
         "offloads": {name: features[name] for name in _OFFLOADS if name in features},
     }
 
