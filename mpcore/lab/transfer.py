@@ -2,8 +2,8 @@
 
 `python -m mpcore.lab.transfer server|client` runs in the hosts of the laboratory. The server prints
 `listening PORT`; each side prints one JSON object for each connection: `received` (bytes), `sha256`,
-`subflows` (the most that the kernel had at once on its side; 0 for plain TCP) and `error` (null, or what
-broke the connection).
+`subflows` (the most that the kernel had at once on its side; 0 for plain TCP), `silence_s` (the longest wait
+for more, after the first byte) and `error` (null, or what broke the connection).
 """
 
 import argparse
@@ -11,6 +11,7 @@ import hashlib
 import json
 import socket
 import threading
+import time
 from dataclasses import asdict, dataclass
 
 from mpcore.lab.pattern import CHUNK_BYTES, pattern
@@ -21,12 +22,16 @@ _COUNT_EVERY_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """What one end got: bytes, their SHA-256, the most subflows at once, the error that ended it, if any."""
+    """What one end got: bytes, their SHA-256, the most subflows at once, the error that ended it, if any.
+
+    `silence_s` is the longest time in seconds that it waited for more, after the first byte.
+    """
 
     received: int
     sha256: str
     subflows: int
     error: str | None
+    silence_s: float = 0.0
 
 
 def exchange(sock: socket.socket, seed: int, size: int) -> Received:
@@ -51,17 +56,21 @@ def _send(sock: socket.socket, seed: int, size: int) -> None:
 def _receive(sock: socket.socket) -> Received:
     digest, total, subflows, counted, error = hashlib.sha256(), 0, 0, 0, None
     buffer = memoryview(bytearray(CHUNK_BYTES))
+    last_s = silence_s = 0.0
     try:
         while size := sock.recv_into(buffer):
+            if total:
+                silence_s = max(silence_s, time.monotonic() - last_s)
             digest.update(buffer[:size])
             total += size
             if total >= counted:
                 subflows = max(subflows, subflow_count(sock))
                 counted = total + _COUNT_EVERY_BYTES
+            last_s = time.monotonic()
         subflows = max(subflows, subflow_count(sock))
     except OSError as failure:
         error = failure.strerror or str(failure)
-    return Received(total, digest.hexdigest(), subflows, error)
+    return Received(total, digest.hexdigest(), subflows, error, silence_s)
 
 
 def _report(sock: socket.socket, options: argparse.Namespace) -> None:

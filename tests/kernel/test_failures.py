@@ -14,6 +14,7 @@ pytestmark = pytest.mark.kernel
 
 BYTES = 10_000_000
 EARLY = 1_000_000
+SILENCE_S = 1.5  # several times what it takes to give a silent path up, far less than a program would mind
 
 Failure = Callable[[Lab], None]
 
@@ -54,7 +55,9 @@ def survive(hosts: Lab, daemon: Daemon, failure: Failure, **ends: bool) -> None:
         )
         assert not transfer.done()
         failure(hosts)
-        transfer.result()
+        ends = transfer.result()
+    print("longest silence", *(f"{end.silence_s:.3f} s" for end in ends))
+    assert max(end.silence_s for end in ends) < SILENCE_S
 
 
 @roles
