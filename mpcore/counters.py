@@ -204,6 +204,9 @@ class Counter(IntEnum):
     RAW_FAILED = "MpcoreExtRawFailed", "packets not sent for another reason"
     SHIM6_CUT = "Shim6ExtCut", "super-packets of the host that left as segments with the header"
     SHIM6_JOINED = "Shim6ExtJoined", "segments handed up as part of the packet that they followed"
+    ROUTER_HEARD = "MpcoreExtRouterHeard", "router advertisements heard"
+    ROUTER_REFUSED = "MpcoreExtRouterRefused", "of these, ones that no router may send (RFC 4861 §6.1.2)"
+    ROUTER_LIMIT = "MpcoreExtRouterLimit", "routers or prefixes left alone: too many on a link"
 
 
 COUNTER_COUNT = len(Counter)

@@ -104,12 +104,9 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     queue = open_queue(config)
     stack.callback(queue.close)
     clear_up(config)
-    routing = SourceRouting(config.routing) if config.routing.manage else None
-    if routing is not None:
-        stack.callback(routing.remove)
-    driver = Driver(
-        config, endpoint, queue, monitor, routing, control, on_change=reachable.forget, shim6=shim6
-    )
+    if config.routing.manage:
+        stack.callback(SourceRouting(config.routing).remove)
+    driver = Driver(config, endpoint, queue, monitor, control, on_change=reachable.forget, shim6=shim6)
     holder.append(driver)
     stack.callback(driver.close)
     stack.callback(rules.remove)

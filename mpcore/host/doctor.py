@@ -4,6 +4,7 @@ import importlib.metadata
 import importlib.util
 import socket
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mpcore.host.netlink import AddressMonitor
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.nft import Nft
 from mpcore.host.rawsock import RawSender
+from mpcore.host.routes import MAIN_TABLE, routes
 from mpcore.host.rtnetlink import RTM_GETRULE, RouteSocket
 from mpcore.host.rules import rule_settings
 from mpcore.host.shim6_host import rule_settings as shim6_rule_settings
@@ -206,16 +208,47 @@ def check_addresses(config: Config) -> Iterator[Finding]:
     monitor.close()
     interfaces = sorted({local.interface for local in addresses})
     detail = f"{len(addresses)} usable on {', '.join(interfaces) or 'no interface'}"
-    if len(interfaces) >= 2:
+    if len(interfaces) >= 2 or providers():
         yield Finding("addresses", True, detail)
     else:
         yield Finding(
             "addresses",
             False,
-            f"{detail}; several paths from here need two interfaces with addresses",
+            f"{detail}; several paths from here need two interfaces with addresses, or two providers",
             "connect a second network, then: ip address add ADDRESS/PREFIX dev INTERFACE",
             needed=False,
         )
+
+
+def check_providers(config: Config) -> Iterator[Finding]:
+    """See which interfaces have several default routers of IPv6, and who chooses among them."""
+    found = providers()
+    if not found:
+        yield Finding("providers", True, "no interface has several default routers of IPv6")
+        return
+    detail = "; ".join(f"{name}: {', '.join(sorted(routers))}" for name, routers in sorted(found.items()))
+    unknown = [name for name in found if not all(each.startswith("fe80:") for each in found[name])]
+    if not config.routing.manage:
+        detail += "; whichever takes a packet may drop it as another provider's"
+        remedy = "routing.manage=true, or for each address: ip -6 rule add from ADDRESS lookup TABLE"
+        yield Finding("providers", False, detail, remedy, needed=False)
+    elif unknown:
+        detail += "; routers speak by link-local addresses, so what these advertise is not known"
+        remedy = f"ip -6 route add default via LINK-LOCAL-ADDRESS dev {unknown[0]}, in place of the other"
+        yield Finding("providers", False, detail, remedy, needed=False)
+    else:
+        yield Finding("providers", True, f"{detail}; packets leave by those that advertise their prefix")
+
+
+def providers() -> dict[str, set[str]]:
+    """Return the default routers of IPv6 of each interface that has several; none where nobody may look."""
+    found: dict[str, set[str]] = {}
+    with suppress(HostError, OSError), RouteSocket() as kernel:
+        for route in routes(kernel, socket.AF_INET6):
+            if route.table == MAIN_TABLE and route.is_default and route.gateway:
+                name = socket.if_indextoname(route.interface_index)
+                found.setdefault(name, set()).add(socket.inet_ntop(socket.AF_INET6, route.gateway))
+    return {name: routers for name, routers in found.items() if len(routers) > 1}
 
 
 def check_kernel_mptcp(config: Config) -> Iterator[Finding]:
@@ -262,6 +295,7 @@ CHECKS: tuple[Callable[[Config], Iterator[Finding]], ...] = (
     check_raw_sockets,
     check_policy_routing,
     check_addresses,
+    check_providers,
     check_kernel_mptcp,
     check_reverse_path,
 )

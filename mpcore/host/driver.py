@@ -23,7 +23,7 @@ from mpcore.host.netlink import AddressAdded, AddressMonitor, AddressRemoved, Lo
 from mpcore.host.nfqueue import PacketQueue
 from mpcore.host.pump import Pump, now_ns
 from mpcore.host.rawsock import RawSender
-from mpcore.host.routing import SourceRouting
+from mpcore.host.routing_upkeep import RoutingUpkeep
 from mpcore.host.shim6_host import Shim6Host
 from mpcore.shim6.events import Event as Shim6Event
 
@@ -42,7 +42,6 @@ class Driver:
         endpoint: what decides
         queue: where packets wait
         monitor: what knows the addresses
-        routing: what makes packets leave by the interface of their source; None when the administrator does
         control: the control socket
         on_change: called when addresses have changed, before the endpoint hears of it
         shim6: Shim6, which runs in the same loop; None when it is off
@@ -54,7 +53,6 @@ class Driver:
         endpoint: Endpoint,
         queue: PacketQueue,
         monitor: AddressMonitor,
-        routing: SourceRouting | None,
         control: ControlServer,
         on_change: Callable[[], None] = lambda: None,
         shim6: Shim6Host | None = None,
@@ -63,10 +61,12 @@ class Driver:
         self._shim6 = shim6
         self._endpoint = endpoint
         self._monitor = monitor
-        self._routing = routing
         self._control = control
         self._on_change = on_change
         self._adopted = AdoptedAddresses()
+        self._routing: RoutingUpkeep | None = None
+        if config.routing.manage:
+            self._routing = RoutingUpkeep(config.routing, monitor.sources, self._kept, now_ns, on_change)
         self._queue = queue
         self._pump = Pump(endpoint, queue, self._open_sender)
         self._wakeups = 0
@@ -76,6 +76,8 @@ class Driver:
         self._selector = selectors.DefaultSelector()
         self._selector.register(queue.fileno(), selectors.EVENT_READ, self._on_packets)
         self._selector.register(monitor.fileno(), selectors.EVENT_READ, self._on_addresses)
+        if self._routing is not None:
+            self._routing.register(self._selector)
         control.register(self._selector)
         self._icmp = self._listen_for_errors()
         if shim6 is not None:
@@ -111,6 +113,8 @@ class Driver:
         self._pump.close()
         for errors in self._icmp:
             errors.close()
+        if self._routing is not None:
+            self._routing.close()
 
     def costs(self) -> dict[str, int]:
         """Return what the dealings with the kernel cost so far, as counters by MIB name."""
@@ -118,7 +122,8 @@ class Driver:
         if self._shim6 is not None:
             queues += self._shim6.queue_stats()
             senders += self._shim6.sender_stats()
-        return costs(queues, senders, self._wakeups)
+        counted = costs(queues, senders, self._wakeups)
+        return counted if self._routing is None else counted | self._routing.stats()
 
     def _turn(self) -> None:
         self._wakeups += 1
@@ -135,6 +140,8 @@ class Driver:
         deadlines = [self._endpoint.poll_timeout()]
         if self._shim6 is not None:
             deadlines.append(self._shim6.poll_timeout())
+        if self._routing is not None:
+            deadlines.append(self._routing.poll_timeout())
         deadline = min((due for due in deadlines if due is not None), default=None)
         if deadline is None:
             return IDLE_S
@@ -160,6 +167,9 @@ class Driver:
 
     def _on_time(self) -> None:
         now = now_ns()
+        deadline = None if self._routing is None else self._routing.poll_timeout()
+        if self._routing is not None and deadline is not None and deadline <= now:
+            self._routing.handle_timeout(now)
         deadline = self._endpoint.poll_timeout()
         if deadline is not None and deadline <= now:
             self._endpoint.handle_timeout(now)
@@ -218,12 +228,8 @@ class Driver:
         return kept if self._shim6 is None else kept | self._shim6.needed_addresses()
 
     def _apply_routing(self) -> None:
-        if self._routing is None:
-            return
-        try:
-            self._routing.apply(self._monitor.addresses(), self._kept())
-        except HostError as error:
-            log.warning("source routing is incomplete, some paths may not work: %s", error)
+        if self._routing is not None:
+            self._routing.apply()
 
     def _adopt(self) -> None:
         """Keep the addresses of living sockets local, whatever became of their interfaces."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from mpcore.errors import HostError
 from mpcore.host.adopt import GONE, HEADER, IFA_ADDRESS, IFA_PROTO, PROTOCOL
 from mpcore.host.netlink import CACHE_INFO, IFA_CACHEINFO, IFA_FLAGS
-from mpcore.host.routing import interface_index
+from mpcore.host.routes import interface_index
 from mpcore.host.rtnetlink import (
     RTM_DELADDR,
     RTM_GETADDR,

@@ -110,6 +110,11 @@ class AddressMonitor:
         """Return the usable addresses, IPv4 first, in a stable order."""
         return sorted(self._usable, key=lambda local: (len(local.address), local.interface, local.address))
 
+    def sources(self) -> list[LocalAddress]:
+        """Return `addresses`, and the deprecated ones, by which what has begun goes on."""
+        found = self._addresses_without(UNUSABLE & ~IFA_F_DEPRECATED)
+        return sorted(found, key=lambda local: (len(local.address), local.interface, local.address))
+
     def read_events(self) -> list[NetworkEvent]:
         """Return what changed since the last call, without waiting. Raises HostError.
 
@@ -185,7 +190,7 @@ class AddressMonitor:
     def _changes(self) -> list[NetworkEvent]:
         """Compare what is usable now with what was, and remember it: what went first, then what came."""
         up = frozenset(link.name for link in self._links.values() if link.up and not link.loopback)
-        usable = frozenset(self._usable_addresses())
+        usable = frozenset(self._addresses_without(UNUSABLE))
         events: list[NetworkEvent] = [LinkDown(name) for name in sorted(self._up - up)]
         events += [AddressRemoved(address) for address in ordered(self._usable - usable)]
         events += [LinkUp(name) for name in sorted(up - self._up)]
@@ -193,13 +198,14 @@ class AddressMonitor:
         self._up, self._usable = up, usable
         return events
 
-    def _usable_addresses(self) -> list[LocalAddress]:
+    def _addresses_without(self, unwanted: int) -> list[LocalAddress]:
+        """Return the addresses on interfaces that work which have none of the flags."""
         found = []
         for (index, address), (prefix_length, flags) in self._found.items():
             link = self._links.get(index)
             if link is None or not link.up or link.loopback or link.name in self._excluded:
                 continue
-            if not flags & UNUSABLE and is_global(address):
+            if not flags & unwanted and is_global(address):
                 found.append(LocalAddress(address, prefix_length, link.name))
         return found
 

@@ -9,6 +9,8 @@ from mpcore.host.doctor import Finding, diagnose
 from mpcore.host.flowsets import FlowSets
 from mpcore.host.iptables import Iptables
 from mpcore.host.nft import Nft
+from mpcore.lab.wait import wait_until
+from tests.helpers.routers import link_local
 from tests.host.namespace import drop_privileges, in_namespace, run, set_variable
 from tests.host.uplinks import add_uplink
 
@@ -102,3 +104,23 @@ def test_interfaces_that_hear_no_router_are_named() -> None:
     set_variable("net.ipv6.conf.up1.accept_ra", 2)
     named = findings("shim6.form=hba", only, 'shim6.form_prefixes=["2001:db8:2::/64@up2"]')
     assert named["formed addresses"].ok
+
+
+@in_namespace
+def test_interfaces_with_several_providers_are_named() -> None:
+    add_uplink(1)
+    run("ip", "addr", "add", "2001:db8:2::2/64", "dev", "up1", "nodad")
+    assert findings()["providers"].detail == "no interface has several default routers of IPv6"
+    wait_until(lambda: bool(link_local("up1")), "a link-local address")
+    for number in (1, 2):
+        run("ip", "-6", "route", "append", "default", "via", f"fe80::{number}", "dev", "up1")
+    found = findings()
+    assert found["providers"].ok
+    assert found["providers"].detail.startswith("up1: fe80::1, fe80::2; packets leave by those")
+    assert found["addresses"].ok, "two providers are two paths"
+    alone = findings("routing.manage=false")["providers"]
+    assert not alone.ok
+    assert not alone.needed
+    assert alone.remedy.startswith("routing.manage=true")
+    run("ip", "-6", "route", "append", "default", "via", "2001:db8:1::1", "dev", "up1")
+    assert "not known" in findings()["providers"].detail

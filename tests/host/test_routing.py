@@ -1,11 +1,17 @@
 """Source routing: each address leaves by its own interface, and nothing stays behind."""
 
+import socket
+
 import pytest
 
 from mpcore.config import RoutingConfig
 from mpcore.errors import HostError
 from mpcore.host.netlink import AddressMonitor, LocalAddress
+from mpcore.host.routes import Route, routes
 from mpcore.host.routing import SourceRouting
+from mpcore.host.rtnetlink import RouteSocket
+from mpcore.lab.wait import wait_until
+from tests.helpers.routers import link_local
 from tests.host.namespace import drop_privileges, in_namespace, run
 from tests.host.uplinks import add_uplink
 
@@ -132,3 +138,149 @@ def test_a_refusal_of_the_kernel_says_what_to_do() -> None:
     drop_privileges()
     with pytest.raises(HostError, match=r"routing\.manage=false"):
         SourceRouting(RoutingConfig()).apply(usable())
+
+
+def add_providers() -> int:
+    """Two default routers on one interface, as router advertisements leave them; returns its number."""
+    add_uplink(1)
+    run("ip", "addr", "add", "2001:db8:2::2/64", "dev", "up1", "nodad")
+    wait_until(lambda: bool(link_local("up1") and link_local("far1")), "link-local addresses")
+    for number in (1, 2):
+        change = ("append", "default", "via", f"fe80::{number}", "dev", "up1", "proto", "ra")
+        run("ip", "-6", "route", *change, "metric", "1024")
+    return socket.if_nametoindex("up1")
+
+
+def packed(text: str) -> bytes:
+    return socket.inet_pton(socket.AF_INET6, text)
+
+
+def advertisers(interface: int, address: bytes) -> list[bytes]:
+    """Router N advertises prefix N."""
+    number = address[5]
+    return [packed(f"fe80::{number}")] if number in (1, 2) else []
+
+
+def unchosen(far: str = FAR["-6"]) -> tuple[str, str]:
+    """By which router, and from which address, a program sends that has chosen no source."""
+    words = run("ip", "-6", "route", "get", far).split()
+    return words[words.index("via") + 1], words[words.index("src") + 1]
+
+
+@in_namespace
+def test_each_address_leaves_by_the_router_of_its_provider() -> None:
+    """RFC 8028 §3.1, on one interface."""
+    index = add_providers()
+    before = standing()
+    routing = SourceRouting(RoutingConfig(), advertisers)
+    routing.apply(usable())
+    for number in (1, 2):
+        assert f"via fe80::{number} dev up1" in way_out("-6", number)
+    assert routing.default_routers == {(index, packed("fe80::1")), (index, packed("fe80::2"))}
+    assert run("ip", "-4", "rule").count("proto 177") == 0
+    once = standing()
+    routing.apply(usable())
+    assert standing() == once
+    SourceRouting(RoutingConfig()).clean_leftovers()
+    assert standing() == before
+
+
+@pytest.mark.parametrize("number", [1, 2])
+@in_namespace
+def test_a_program_that_chooses_no_source_gets_one_that_fits_its_router(number: int) -> None:
+    """RFC 6724 §5 rule 5.5 in effect: the kernel chooses the source, by its rules, and the router by that."""
+    add_providers()
+    far = f"2001:db8:{number}:8000::1"  # most alike to the address of that prefix (rule 8)
+    SourceRouting(RoutingConfig(), advertisers).apply(usable())
+    assert unchosen(far) == (f"fe80::{number}", f"2001:db8:{number}::2")
+    assert "dev up1 proto kernel" in run("ip", "-6", "route", "get", f"2001:db8:{3 - number}::99")
+
+
+@in_namespace
+def test_a_second_interface_keeps_what_the_main_table_sends_by_it() -> None:
+    """Its routes are as good as they were for packets without a source, and each source has its way."""
+    add_providers()
+    add_uplink(3)
+    wait_until(lambda: bool(link_local("up3") and link_local("far3")), "link-local addresses")
+    run("ip", "-6", "route", "add", "default", "via", "fe80::3", "dev", "up3", "metric", "2000")
+    run("ip", "-6", "route", "add", "2001:db8:77::/48", "via", "fe80::3", "dev", "up3")
+    SourceRouting(RoutingConfig(), advertisers).apply(usable())
+    assert unchosen()[0] in ("fe80::1", "fe80::2")
+    assert unchosen("2001:db8:77::1") == ("fe80::3", "2001:db8:3::2")
+    assert "via fe80::3 dev up3" in way_out("-6", 3)
+    for number in (1, 2):
+        assert f"via fe80::{number} dev up1" in way_out("-6", number)
+
+
+@in_namespace
+def test_where_another_interface_is_preferred_packets_without_a_source_leave_by_it() -> None:
+    add_providers()
+    add_uplink(3)
+    wait_until(lambda: bool(link_local("up3") and link_local("far3")), "link-local addresses")
+    run("ip", "-6", "route", "add", "default", "via", "fe80::3", "dev", "up3", "metric", "100")
+    SourceRouting(RoutingConfig(), advertisers).apply(usable())
+    assert unchosen() == ("fe80::3", "2001:db8:3::2")
+    assert "via fe80::2 dev up1" in way_out("-6", 2)
+
+
+@in_namespace
+def test_a_router_that_went_leaves_the_tables() -> None:
+    add_providers()
+    routing = SourceRouting(RoutingConfig(), advertisers)
+    before = standing()
+    routing.apply(usable())
+    run("ip", "-6", "route", "del", "default", "via", "fe80::1", "dev", "up1")
+    routing.apply(usable())
+    assert "via fe80::2" in way_out("-6", 1), "no default router has advertised its prefix: any will do"
+    assert "proto 177" not in "".join(standing())
+    again = ("append", "default", "via", "fe80::1", "dev", "up1", "proto", "ra", "metric", "1024")
+    run("ip", "-6", "route", *again)
+    routing.apply(usable())
+    assert "via fe80::1" in way_out("-6", 1)
+    routing.remove()
+    assert sorted("".join(standing()).split()) == sorted("".join(before).split())
+
+
+@in_namespace
+def test_several_routers_of_one_provider_are_taken_in_their_order() -> None:
+    add_providers()
+    run("ip", "-6", "route", "append", "default", "via", "fe80::3", "dev", "up1", "metric", "1024")
+    better = [packed("fe80::3"), packed("fe80::1")]
+    SourceRouting(RoutingConfig(), lambda index, address: better).apply(usable())
+    lines = run("ip", "-6", "route", "show", "table", "5200").splitlines()
+    defaults = [line.split()[2:] for line in lines if line.startswith("default")]
+    assert [(words[0], words[words.index("metric") + 1]) for words in defaults] == [
+        ("fe80::3", "1024"),
+        ("fe80::1", "1025"),
+    ]
+
+
+@in_namespace
+def test_a_route_whose_time_is_over_is_not_copied() -> None:
+    """The kernel takes no notice of it and removes it up to half a minute later."""
+    add_providers()
+    run("ip", "-6", "route", "del", "default", "via", "fe80::1", "dev", "up1")
+    route = ("default", "via", "fe80::1", "dev", "up1", "metric", "1023")
+    run("ip", "-6", "route", "append", *route, "expires", "1")
+    with RouteSocket() as kernel:
+        wait_until(lambda: len(defaults_of(kernel)) == 1, "the end of the route")
+    routing = SourceRouting(RoutingConfig(), advertisers)
+    routing.apply(usable())
+    assert "via fe80::2" in way_out("-6", 1)
+    assert len(routing.default_routers) == 1
+
+
+def defaults_of(kernel: RouteSocket) -> list[Route]:
+    return [route for route in routes(kernel, socket.AF_INET6) if route.is_default and route.gateway]
+
+
+@in_namespace
+def test_rules_of_others_that_look_like_ours_stay() -> None:
+    add_providers()
+    run("ip", "-6", "rule", "add", "lookup", "main", "suppress_prefixlength", "0", "priority", "32765")
+    before = standing()
+    routing = SourceRouting(RoutingConfig(), advertisers)
+    routing.apply(usable())
+    assert unchosen("2001:db8:2:8000::1") == ("fe80::2", "2001:db8:2::2")
+    routing.remove()
+    assert standing() == before
