@@ -153,8 +153,23 @@ def status() -> None:
 @click.option(
     "--seconds", default=3.0, show_default=True, type=click.FloatRange(0.2), help="Length of a bulk transfer."
 )
+@click.option(
+    "--set",
+    "settings",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="Of the daemons that speak MPTCP; may be repeated. Without it they have mptcp.congestion=reno, as "
+    "the kernel has here.",
+)
 @click.option("--list", "only_list", is_flag=True, help="List the cases and what they are about.")
-def bench(as_json: bool, cases: tuple[str, ...], runs: int, seconds: float, only_list: bool) -> None:
+def bench(
+    as_json: bool,
+    cases: tuple[str, ...],
+    runs: int,
+    seconds: float,
+    settings: tuple[str, ...],
+    only_list: bool,
+) -> None:
     """Measure mpcore beside the kernel's MPTCP and TCP, in turn, against targets.
 
     Progress goes to standard error. Ends with status 1 when a byte arrived differently.
@@ -171,7 +186,13 @@ def bench(as_json: bool, cases: tuple[str, ...], runs: int, seconds: float, only
         if name not in CASES:
             raise click.UsageError(f"there is no case {name!r}; there are {', '.join(CASES)}")
     with lab_errors():
-        result = run_bench(cases, runs=runs, seconds=seconds, say=lambda text: click.echo(text, err=True))
+        result = run_bench(
+            cases,
+            runs=runs,
+            seconds=seconds,
+            settings=settings,
+            say=lambda text: click.echo(text, err=True),
+        )
     click.echo(json.dumps(to_document(result)) if as_json else to_table(result))
     if not result.intact:
         click.echo("bytes were lost or changed", err=True)

@@ -107,7 +107,7 @@ def only(case: Case, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def play(case: Case, monkeypatch: pytest.MonkeyPatch, runs: int) -> tuple[BenchResult, list[str]]:
     said: list[str] = []
     with only(case, monkeypatch):
-        return runner.run_bench((), runs=runs, seconds=1.0, say=said.append), said
+        return runner.run_bench((), runs=runs, seconds=1.0, say=said.append, settings=["a=b"]), said
 
 
 def samples(*values: float) -> list[Sample | LabError]:
@@ -119,6 +119,7 @@ def test_variants_run_in_turn_and_the_document_has_every_run(monkeypatch: pytest
     result, said = play(case, monkeypatch, runs=3)
     assert [line.split(": ")[1] for line in said[1:]] == ["ours", "theirs"] * 3
     document = json.loads(json.dumps(to_document(result), allow_nan=False))
+    assert document["settings"] == ["a=b"]
     (shown,) = document["cases"]
     assert shown["variants"]["ours"]["median"] == 90
     assert [run["value"] for run in shown["variants"]["ours"]["runs"]] == [90, 95, 30]
@@ -155,8 +156,8 @@ def test_the_table_shows_figures_targets_and_other_work() -> None:
     case = made_up_case({"ours": [], "theirs": []})
     result = CaseResult(case, {"ours": [Sample(80, details={"cost": 1.5})], "theirs": [Sample(100)]}, 0.5)
     machine = {"cpu": "Some CPU", "cores": 2, "kernel": "6.18"}
-    table = to_table(BenchResult(machine, 1, {}, [result]))
-    assert "Some CPU, 2 cores, Linux 6.18; one run" in table
+    table = to_table(BenchResult(machine, 1, ("mptcp.congestion=lia",), {}, [result]))
+    assert "Some CPU, 2 cores, Linux 6.18; one run; mptcp.congestion=lia" in table
     assert "other work took 50% of the machine" in table
     (row,) = (line for line in table.splitlines() if line.strip().startswith("ours"))
     assert row.split() == ["ours", "80.00", "1.50", "theirs", "0.8", ">=", "0.9", "x", "NO"]

@@ -13,6 +13,7 @@ def to_document(result: BenchResult) -> dict[str, Any]:
     return {
         "machine": result.machine,
         "runs": result.runs,
+        "settings": list(result.settings),
         "intact": result.intact,
         "cases": [_case_document(case, result.links[case.case.name]) for case in result.cases],
     }
@@ -52,6 +53,7 @@ def to_table(result: BenchResult) -> str:
     """Return one table a case: the medians, what they cost, the targets and whether they are met."""
     machine = result.machine
     head = f"{machine['cpu']}, {machine['cores']} cores, Linux {machine['kernel']}; {_runs(result.runs)}"
+    head = "; ".join([head, *result.settings])
     tables = ["\n".join(_case_lines(case)) for case in result.cases]
     return "\n\n".join([head, *tables])
 

@@ -19,6 +19,7 @@ class BenchResult:
 
     machine: dict[str, Any]
     runs: int
+    settings: tuple[str, ...]
     links: dict[str, list[dict[str, Any]]]  # by the case's name
     cases: Sequence[CaseResult]
 
@@ -28,10 +29,13 @@ class BenchResult:
         return all(case.intact for case in self.cases)
 
 
-def run_bench(names: Iterable[str], *, runs: int, seconds: float, say: Say) -> BenchResult:
+def run_bench(
+    names: Iterable[str], *, runs: int, seconds: float, say: Say, settings: Sequence[str] = ()
+) -> BenchResult:
     """Play the cases `names`, all when there are none, `runs` times; a bulk transfer takes `seconds`.
 
-    `say` hears of progress. Raises LabError.
+    `settings`, each KEY=VALUE, are those of the daemons that speak MPTCP. `say` hears of progress. Raises
+    LabError.
     """
     links: dict[str, list[dict[str, Any]]] = {}
     results = []
@@ -41,9 +45,10 @@ def run_bench(names: Iterable[str], *, runs: int, seconds: float, say: Say) -> B
             say(f"{case.name}: {case.title}")
             busy = background()
             with case.stage() as stage:
+                stage.settings = tuple(settings)
                 links[name] = [describe_link(link, stage.lab.a) for link in stage.lab.links]
                 results.append(CaseResult(case, _play(case, stage, runs, say), busy))
-    return BenchResult(describe_machine(), runs, links, results)
+    return BenchResult(describe_machine(), runs, tuple(settings), links, results)
 
 
 def _play(case: Case, stage: Stage, runs: int, say: Say) -> dict[str, list[Sample]]:

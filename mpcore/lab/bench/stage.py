@@ -64,6 +64,7 @@ class Stage:
     def __init__(self, links: Sequence[LinkSettings | float | None], folder: Path) -> None:
         self.lab = Lab(links)
         self.folder = folder
+        self.settings: tuple[str, ...] = ()  # of the daemons, each KEY=VALUE
         self.daemons: dict[Host, Popen[bytes]] = {}
 
     def __enter__(self) -> Self:
@@ -84,7 +85,8 @@ class Stage:
             for host, carrier in zip(self.lab.hosts, (pair.client, pair.server), strict=True):
                 if carrier is Stack.MPCORE:
                     folder = self._folder(host)
-                    daemon = mpcore_daemon(host, folder, *DAEMON_ARGUMENTS, *arguments)
+                    chosen = [word for setting in self.settings for word in ("--set", setting)]
+                    daemon = mpcore_daemon(host, folder, *DAEMON_ARGUMENTS, *chosen, *arguments)
                     self.daemons[host] = stack.enter_context(daemon)
             try:
                 yield
