@@ -41,8 +41,9 @@ class Shim6Config(Section, frozen=True):
     # Where an address is formed, keep the kernel from forming its own (autoconf=0 on the interface), and
     # deprecate those: programs take the formed one.
     form_alone: bool = True
-    # Sec of new addresses; 1 takes some 65 thousand hashes for each, while packets wait.
-    form_sec: Annotated[int, msgspec.Meta(ge=0, le=1)] = 0
+    # Sec of new addresses: 1 takes some 65 thousand hashes, 2 some 4300 million, an hour of a processor. A
+    # process of its own searches, with the least priority.
+    form_sec: Annotated[int, msgspec.Meta(ge=0, le=2)] = 0
     # Seconds that a set waits for more prefixes; routers advertise every 3 s at most (RFC 4861 §10).
     form_settle_s: Annotated[float, msgspec.Meta(ge=0.0, le=3600.0)] = 4.0
     # Prefixes at once; further ones are left alone.

@@ -137,7 +137,7 @@ def test_prefixes_that_cannot_be_formed_in_are_refused(value: str, word: str) ->
         form_prefixes_of(configured(value))
 
 
-@pytest.mark.parametrize("value", ["form=on", "form_sec=2", 'form_prefixes=["2001:db8::/48@eth0"]'])
+@pytest.mark.parametrize("value", ["form=on", "form_sec=3", 'form_prefixes=["2001:db8::/48@eth0"]'])
 def test_forms_that_there_are_not(value: str) -> None:
     with pytest.raises(ConfigError, match=f"shim6.{value.partition('=')[0]}"):
         configured(value)

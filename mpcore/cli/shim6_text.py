@@ -57,11 +57,18 @@ def _address_row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         f"{entry['prefix']} (none)" if failed else entry["address"],
         entry["interface"] or "",
         entry["kind"],
-        entry["state"] if entry["current"] or failed else f"{entry['state']}, old",
+        _address_state(entry),
         "" if failed else str(entry["collisions"]),
         _lifetime(entry["preferred_s"]),
         _lifetime(entry["valid_s"]),
     )
+
+
+def _address_state(entry: Mapping[str, Any]) -> str:
+    if entry["state"] == "searching":
+        done, usual = (entry[name] / 1e6 for name in ("hashes", "hashes_usual"))
+        return f"searching, {done:.1f} of some {usual:.1f} million hashes"
+    return entry["state"] if entry["current"] or entry["address"] is None else f"{entry['state']}, old"
 
 
 def _lifetime(seconds: int | None) -> str:

@@ -10,6 +10,7 @@ from mpcore.errors import HostError
 from mpcore.host.autoconf import KernelAutoconf
 from mpcore.host.form_store import FormStore
 from mpcore.host.formed import FormedAddresses
+from mpcore.host.modifier_search import ModifierSearch
 from mpcore.host.orphans import connected_sockets
 from mpcore.host.prefix_watch import AddressChanged, Change, LinkChanged, PrefixHeard, PrefixWatch
 from mpcore.host.solicit import RouterSolicitor
@@ -17,13 +18,23 @@ from mpcore.shim6.configured import form_prefixes_of
 from mpcore.shim6.events import AddressFormed, AddressTaken, FormEvent, FormingFailed
 from mpcore.shim6.formed_status import describe_formed
 from mpcore.shim6.former import AddressFormer
-from mpcore.shim6.forming import DropAddress, ForgetAddress, FormSettings, PutAddress, StoreUnit, UnstoreUnit
+from mpcore.shim6.forming import (
+    DropAddress,
+    ForgetAddress,
+    FormSettings,
+    PutAddress,
+    SearchModifier,
+    StoreUnit,
+    UnstoreUnit,
+)
 from mpcore.shim6.identity import Identity
 from mpcore.shim6.owned import Owned, identities_of
 from mpcore.shim6.prefixes import format_prefix, prefix_of
 from mpcore.shim6.settings import SECOND
 from mpcore.shim6.snapshot import text_of
 from mpcore.shim6_endpoint import Shim6Endpoint
+
+TELL_NS = 600 * SECOND  # between two words in the log about a search
 
 log = logging.getLogger(__name__)
 
@@ -58,6 +69,7 @@ class Shim6Forming:
         clock: the driver's, in nanoseconds
         kernel: assigns addresses
         autoconf: keeps the kernel from forming its own
+        search: finds modifiers
 
     Raises:
         ConfigError: the configuration names a prefix that cannot be one
@@ -73,6 +85,7 @@ class Shim6Forming:
         clock: Callable[[], int],
         kernel: FormedAddresses | None = None,
         autoconf: KernelAutoconf | None = None,
+        search: ModifierSearch | None = None,
     ) -> None:
         options = config.shim6
         self._endpoint = endpoint
@@ -98,6 +111,8 @@ class Shim6Forming:
         self._fixed = frozenset(entry.interface for entry in self.former.table)
         self._identities: dict[bytes, Identity] = {}
         self._is_full = False
+        self._search = search or ModifierSearch(clock)
+        self._told_ns = 0
         self._watch = PrefixWatch(self._concerns)
         self._solicitor = RouterSolicitor()
 
@@ -116,23 +131,26 @@ class Shim6Forming:
             self._autoconf.restore()
         self._watch.close()
         self._solicitor.close()
+        self._search.close()
 
-    def fileno(self) -> int:
-        """Return the descriptor, readable when the kernel has news; -1 when closed."""
-        return self._watch.fileno()
+    def filenos(self) -> list[int]:
+        """Return the descriptors, readable when the kernel has news, or the search."""
+        return [self._watch.fileno(), self._search.fileno()]
 
     def handle_ready(self) -> None:
-        """Take the kernel's news. Raises HostError."""
+        """Take the news. Raises HostError."""
         self._take(self._watch.read())
+        self._take_found()
 
     def poll_timeout(self) -> int:
         """Return when `handle_timeout` is due."""
-        due = self._solicitor.poll_timeout()
-        return self.former.poll_timeout() if due is None else min(due, self.former.poll_timeout())
+        others = (self._solicitor.poll_timeout(), self._search.poll_timeout())
+        return min([self.former.poll_timeout(), *(due for due in others if due is not None)])
 
     def handle_timeout(self, now_ns: int) -> None:
         """Do what is due."""
         self._solicitor.handle_timeout(now_ns)
+        self._search.handle_timeout(now_ns)
         if self.former.poll_timeout() <= now_ns:
             self.former.handle_timeout(now_ns)
         self.work()
@@ -161,6 +179,8 @@ class Shim6Forming:
                     self._store.store(number, parameters)
                 case UnstoreUnit(number):
                     self._store.unstore(number)
+                case SearchModifier():
+                    self._begin_search(effect)
         while (event := self.former.poll_event()) is not None:
             self._note(event)
         if self.former.take_changed():
@@ -187,6 +207,28 @@ class Shim6Forming:
                     self.former.handle_link(interface, up, now)
                 case AddressChanged(address, interface, state):
                     self.former.handle_address(address, interface, state, now)
+        self.work()
+
+    def _begin_search(self, wanted: SearchModifier) -> None:
+        log.info(
+            "a modifier of Sec %d is searched: some %.1f million hashes in a process of its own",
+            wanted.sec,
+            (1 << 16 * wanted.sec) / 1e6,
+        )
+        self._told_ns = self._clock()
+        self._search.begin(wanted)
+
+    def _take_found(self) -> None:
+        now = self._clock()
+        for news in self._search.read():
+            if news.modifier is not None:
+                log.info("a modifier is found after %.1f million hashes", news.hashes / 1e6)
+                self.former.handle_modifier(news.number, news.modifier, now)
+                continue
+            self.former.handle_progress(news.number, news.hashes)
+            if now - self._told_ns >= TELL_NS:
+                self._told_ns = now
+                log.info("a modifier is searched: %.0f million hashes so far", news.hashes / 1e6)
         self.work()
 
     def _warn_when_full(self, prefix: bytes, interface: str) -> None:

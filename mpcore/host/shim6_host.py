@@ -148,7 +148,8 @@ class Shim6Host:
             selector.register(queue.fileno(), selectors.EVENT_READ, partial(self._on_packets, pump))
         selector.register(self._hints.fileno(), selectors.EVENT_READ, self._on_hints)
         if self._forming is not None:
-            selector.register(self._forming.fileno(), selectors.EVENT_READ, self._on_prefixes)
+            for descriptor in self._forming.filenos():
+                selector.register(descriptor, selectors.EVENT_READ, self._on_prefixes)
 
     def close(self) -> None:
         """Decide on what still waits, write down the contexts, then give back addresses and sockets."""

@@ -146,6 +146,23 @@ def search_part(tail: bytes, sec: int, first: int) -> bytes | None:
     return None
 
 
+def draft_cga(
+    prefix: bytes, public_key: bytes, rng: Random, *, extensions: bytes = b""
+) -> CgaParameters:
+    """Return the structure of a new address of Sec 0; for others a search begins at its modifier.
+
+    LocalProtocolError for a key that is too large for Shim6's messages.
+    """
+    draft = CgaParameters(rng.randbytes(MODIFIER_SIZE), prefix, 0, public_key, extensions)
+    require_room(draft, _LOCATORS_USUAL, signed=True)
+    return draft
+
+
+def tail_of(parameters: CgaParameters) -> bytes:
+    """Return what Hash2 covers beside the modifier: the prefix is not part of it (RFC 3972 §3)."""
+    return parameters.public_key + parameters.extensions
+
+
 def make_cga(
     prefix: bytes,
     public_key: bytes,
@@ -161,9 +178,8 @@ def make_cga(
     GenerationError after three collisions, or when no modifier is found; LocalProtocolError for a key that is
     too large for Shim6's messages.
     """
-    draft = CgaParameters(rng.randbytes(MODIFIER_SIZE), prefix, 0, public_key, extensions)
-    require_room(draft, _LOCATORS_USUAL, signed=True)
-    modifier = find(draft.modifier, public_key + extensions, sec)
+    draft = draft_cga(prefix, public_key, rng, extensions=extensions)
+    modifier = find(draft.modifier, tail_of(draft), sec)
     for collisions in range(COLLISIONS_MAX + 1):
         parameters = replace(draft, modifier=modifier, collisions=collisions)
         address = address_of(parameters, sec)

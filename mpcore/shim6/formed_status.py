@@ -14,11 +14,25 @@ def describe_formed(former: AddressFormer, now_ns: int) -> list[dict[str, object
     """Return an entry for each formed address, and for each prefix that none is formed for.
 
     `state` is ready, deprecated, tentative, taken (another host has it), down (its link is), gone (the kernel
-    lost or refused it), waiting (no router advertises the prefix), or failed; `current` tells whether new
-    conversations are to use it; lifetimes are seconds, None without end.
+    lost or refused it), waiting (no router advertises the prefix), searching (for a modifier; with `hashes`
+    tried and `hashes_usual`), or failed; `current` tells whether new conversations are to use it; lifetimes
+    are seconds, None without end.
     """
     found = [entry for unit in former.units for entry in _of_unit(former, unit, now_ns)]
-    return found + [_failed(former, prefix) for prefix in former.given_up]
+    found += [_without_address(former, prefix, "failed") for prefix in former.given_up]
+    return found + list(_searching(former))
+
+
+def _searching(former: AddressFormer) -> Iterator[dict[str, object]]:
+    """Yield an entry for each prefix that waits for a modifier."""
+    search = former.search
+    if search is None:
+        return
+    bare = [entry.prefix for entry in former.table if former.units.current(entry.prefix) is None]
+    for prefix in dict.fromkeys([*search.prefixes(), *bare]):
+        if prefix not in former.given_up:
+            counts = {"hashes": search.hashes, "hashes_usual": search.usual_hashes}
+            yield _without_address(former, prefix, "searching") | counts
 
 
 def _of_unit(former: AddressFormer, unit: Unit, now_ns: int) -> Iterator[dict[str, object]]:
@@ -45,14 +59,14 @@ def _of_unit(former: AddressFormer, unit: Unit, now_ns: int) -> Iterator[dict[st
         }
 
 
-def _failed(former: AddressFormer, prefix: bytes) -> dict[str, object]:
+def _without_address(former: AddressFormer, prefix: bytes, state: str) -> dict[str, object]:
     entry = former.table.get(prefix)
     return {
         "address": None,
         "prefix": format_prefix(prefix),
         "interface": entry.interface if entry is not None else None,
         "kind": former.kind.value,
-        "state": "failed",
+        "state": state,
         "current": False,
         "collisions": None,
         "preferred_s": 0,

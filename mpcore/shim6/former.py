@@ -11,12 +11,11 @@ until nothing uses it. A prefix that is valid no more ends its address; the othe
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from mpcore.errors import LocalProtocolError
 from mpcore.shim6.advertised import NEVER_NS, Prefix, PrefixTable
-from mpcore.shim6.cga import Random, make_cga
-from mpcore.shim6.cga_errors import GenerationError
+from mpcore.shim6.cga import Random, draft_cga, tail_of
 from mpcore.shim6.cga_parameters import CgaParameters
 from mpcore.shim6.events import AddressFormed, AddressTaken, FormEvent, FormingFailed
 from mpcore.shim6.forming import (
@@ -30,9 +29,10 @@ from mpcore.shim6.forming import (
     StoreUnit,
     UnstoreUnit,
 )
-from mpcore.shim6.hba import make_hba_set
+from mpcore.shim6.hba import draft_hba_set
 from mpcore.shim6.owned import Owned, Sign
 from mpcore.shim6.prefixes import format_prefix
+from mpcore.shim6.searching import Search
 from mpcore.shim6.settings import SECOND
 from mpcore.shim6.units import Unit, UnitBook
 
@@ -88,6 +88,8 @@ class AddressFormer:
         self.slots: dict[bytes, Slot] = {}
         self.given_up: set[bytes] = set()
         self.up: set[str] = set()
+        self.search: Search | None = None
+        self._searches = 0
         self._expired: set[bytes] = set()
         self._set_due_ns = self._refresh_due_ns = NEVER_NS
         self._retire_due_ns = now_ns + RETIRE_NS
@@ -208,10 +210,30 @@ class AddressFormer:
         """Form other addresses for all prefixes; what was given up is tried again."""
         self.given_up.clear()
         if self._settings.kind.has_set:
-            self._make_set(now_ns)
+            self._make_set()
         else:
+            self.search = None
             for entry in self.table:
-                self._make_single(entry)
+                self._make_single(entry, renews=True)
+        self._arrange(now_ns)
+
+    def handle_progress(self, number: int, hashes: int) -> None:
+        """A search has tried so many modifiers."""
+        if self.search is not None and self.search.number == number:
+            self.search.hashes = hashes
+
+    def handle_modifier(self, number: int, modifier: bytes, now_ns: int) -> None:
+        """A search has found what it was for; the result of an earlier one does not matter."""
+        search = self.search
+        if search is None or search.number != number:
+            return
+        self.search = None
+        found = replace(search.draft, modifier=modifier)
+        prefixes = [found.prefix]
+        if search.renews:  # by one modifier and key, since no prefix is part of what was searched
+            prefixes += [entry.prefix for entry in self.table if entry.prefix != found.prefix]
+        for prefix in prefixes:
+            self._add(replace(found, prefix=prefix))
         self._arrange(now_ns)
 
     def _valid(self, unit: Unit) -> Iterator[bytes]:
@@ -262,38 +284,66 @@ class AddressFormer:
         if kind.signs and (not kind.has_set or self.units.newest_set() is not None):
             for entry in missing:
                 self._make_single(entry)
-        elif not missing:
+        elif not missing or self.search is not None:
             self._set_due_ns = NEVER_NS
         elif self._set_due_ns == NEVER_NS:
             self._set_due_ns = now_ns + self._settings.settle_ns
         elif self._set_due_ns <= now_ns:
-            self._make_set(now_ns)
+            self._make_set()
 
-    def _make_single(self, entry: Prefix) -> None:
-        if self._key is None:
+    def _make_single(self, entry: Prefix, *, renews: bool = False) -> None:
+        if self._key is None or (self._settings.sec and self.search is not None):
             return
         try:
-            made = make_cga(entry.prefix, self._key, self._settings.sec, self._rng)
-        except (GenerationError, LocalProtocolError) as error:
+            draft = draft_cga(entry.prefix, self._key, self._rng)
+        except LocalProtocolError as error:
             self._give_up(entry.prefix, str(error))
             return
-        self._add(made.parameters)
+        known = None if renews else self._known_modifier(tail_of(draft))
+        if known is not None:
+            self._add(replace(draft, modifier=known))
+        else:
+            self._complete(draft, renews=renews)
 
-    def _make_set(self, now_ns: int) -> None:
+    def _make_set(self) -> None:
         """Make a set of all prefixes, or of as many as a message has room for."""
         self._set_due_ns = NEVER_NS
         prefixes = [entry.prefix for entry in self.table if entry.prefix not in self.given_up]
         while prefixes:
             try:
-                made = make_hba_set(prefixes, self._settings.sec, self._rng, public_key=self._key)
-            except (GenerationError, LocalProtocolError) as error:
+                draft = draft_hba_set(prefixes, self._rng, public_key=self._key)
+            except LocalProtocolError as error:
                 self._give_up(prefixes.pop(), str(error))
                 continue
-            self._add(made.parameters)
+            self._complete(draft)
             return
 
+    def _complete(self, draft: CgaParameters, *, renews: bool = False) -> None:
+        """Make a unit of a structure, once its modifier is found if Sec asks for a search."""
+        if not self._settings.sec:
+            self._add(draft)
+            return
+        self._searches += 1
+        self.search = Search(self._searches, draft, self._settings.sec, renews)
+        self._effects.append(self.search.effect())
+
+    def _known_modifier(self, tail: bytes) -> bytes | None:
+        """Return the modifier of an earlier search that serves for another prefix (RFC 3972 §4)."""
+        if not self._settings.sec:
+            return None
+        for unit in reversed(list(self.units)):
+            if tail_of(unit.parameters) == tail and unit.sec >= self._settings.sec:
+                return unit.parameters.modifier
+        return None
+
     def _add(self, parameters: CgaParameters) -> None:
-        self.units.add(Unit(self.units.next_number, parameters))
+        self._take(Unit(self.units.next_number, parameters))
+
+    def _take(self, unit: Unit) -> None:
+        """Take a unit in; what was searched for is kept at once."""
+        self.units.add(unit)
+        if self._settings.sec:
+            self._effects.append(StoreUnit(unit.number, unit.parameters))
 
     def _give_up(self, prefix: bytes, reason: str) -> None:
         self.given_up.add(prefix)
@@ -332,7 +382,7 @@ class AddressFormer:
             if following is None:
                 self._give_up(prefix, "three addresses in a row are taken by others (RFC 3972 §4)")
             else:
-                self.units.add(following)
+                self._take(following)
         if not unit.proven or not list(self._valid(unit)):
             self._remove(unit)
         elif unit.proven:
@@ -353,7 +403,7 @@ class AddressFormer:
             self._vacate(address)
             if unit.proven:
                 self._forget(address)
-        if unit.proven:
+        if unit.proven or self._settings.sec:
             self._effects.append(UnstoreUnit(unit.number))
         self._expired &= self.units.prefixes()
 

@@ -90,4 +90,17 @@ class UnstoreUnit:
     number: int
 
 
-FormEffect: TypeAlias = PutAddress | DropAddress | ForgetAddress | StoreUnit | UnstoreUnit
+@dataclass(frozen=True, slots=True)
+class SearchModifier:
+    """Search a modifier from `start` on by which Hash2 over it and `tail` has the zeros of `sec`.
+
+    It takes the place of any earlier search; the answer names its `number`.
+    """
+
+    number: int
+    start: bytes
+    tail: bytes
+    sec: int
+
+
+FormEffect: TypeAlias = PutAddress | DropAddress | ForgetAddress | StoreUnit | UnstoreUnit | SearchModifier

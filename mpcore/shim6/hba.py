@@ -16,6 +16,7 @@ from mpcore.shim6.cga import (
     address_of,
     find_modifier,
     require_address,
+    tail_of,
     too_many_collisions,
     verify_cga,
 )
@@ -51,6 +52,23 @@ class HbaSet:
     parameters: CgaParameters
 
 
+def draft_hba_set(
+    prefixes: Sequence[bytes], rng: Random, *, public_key: bytes | None = None
+) -> CgaParameters:
+    """Return the structure of a new set of Sec 0; for others a search begins at its modifier (RFC 5535 §6).
+
+    LocalProtocolError for prefixes that cannot be in a set or are too many for Shim6's messages.
+    """
+    _require_prefixes(prefixes)
+    extension = emit_multi_prefix(MultiPrefix(tuple(prefixes), public_key is not None))
+    start, key = rng.randbytes(MODIFIER_SIZE), public_key
+    if key is None:
+        key = encode_extended_modifier(rng.randbytes(EXTENDED_MODIFIER_SIZE))
+    draft = CgaParameters(start, prefixes[0], 0, key, extension)
+    require_room(draft, len(prefixes), signed=public_key is not None)
+    return draft
+
+
 def make_hba_set(
     prefixes: Sequence[bytes],
     sec: int,
@@ -66,14 +84,8 @@ def make_hba_set(
     GenerationError after three collisions or when no modifier is found. An address that is taken changes all
     addresses: they share the collision count.
     """
-    _require_prefixes(prefixes)
-    extension = emit_multi_prefix(MultiPrefix(tuple(prefixes), public_key is not None))
-    start, key = rng.randbytes(MODIFIER_SIZE), public_key
-    if key is None:
-        key = encode_extended_modifier(rng.randbytes(EXTENDED_MODIFIER_SIZE))
-    draft = CgaParameters(start, prefixes[0], 0, key, extension)
-    require_room(draft, len(prefixes), signed=public_key is not None)
-    modifier = find(start, key + extension, sec)
+    draft = draft_hba_set(prefixes, rng, public_key=public_key)
+    modifier = find(draft.modifier, tail_of(draft), sec)
     for collisions in range(COLLISIONS_MAX + 1):
         parameters = replace(draft, modifier=modifier, collisions=collisions)
         addresses = tuple(address_of(replace(parameters, prefix=prefix), sec) for prefix in prefixes)

@@ -29,6 +29,7 @@ class Unit:
     proven: bool = False
     taken: set[bytes] = field(default_factory=set)
     is_set: bool = field(init=False)
+    sec: int = field(init=False)
     addresses: dict[bytes, bytes] = field(init=False)
     """By prefix."""
 
@@ -36,10 +37,10 @@ class Unit:
         extension = multi_prefix_of(self.parameters)
         prefixes = (self.parameters.prefix,) if extension is None else extension.prefixes
         # whoever reads the structure from a file has nothing else to tell Sec by
-        sec = sec_supported(self.parameters)
+        self.sec = sec_supported(self.parameters)
         self.is_set = extension is not None
         self.addresses = {
-            prefix: address_of(replace(self.parameters, prefix=prefix), sec) for prefix in prefixes
+            prefix: address_of(replace(self.parameters, prefix=prefix), self.sec) for prefix in prefixes
         }
 
     @property

@@ -245,6 +245,20 @@ def test_formed_addresses(daemon: Daemon, capsys: Capture) -> None:
     assert daemon.worked == 1
 
 
+def test_a_search_is_shown(tmp_path: Path, capsys: Capture) -> None:
+    standing = FormingStandIn()
+    standing.former = AddressFormer(FormSettings(kind=Kind.HBA, sec=2, settle_ns=0), Random(1), now_ns=0)
+    standing.former.handle_prefix(P1, "eth0", 600, FOREVER_S, 0)
+    standing.former.handle_timeout(0)
+    standing.former.handle_progress(1, 12_300_000)
+    path = str(tmp_path / "control.sock")
+    with fake_daemon(path, {}, forming_handlers(standing, lambda: None)):
+        assert run(["shim6", "addresses", "--control", path]) == 0
+    _, line = capsys.readouterr().out.splitlines()
+    assert line.startswith("2001:db8:1::/64 (none)")
+    assert "searching, 12.3 of some 4295.0 million hashes" in line
+
+
 def test_where_no_addresses_are_formed_that_is_said(tmp_path: Path, capsys: Capture) -> None:
     path = str(tmp_path / "control.sock")
     with fake_daemon(path, {}, forming_handlers(None, lambda: None)):

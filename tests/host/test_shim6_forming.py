@@ -12,13 +12,14 @@ from mpcore.errors import HostError
 from mpcore.host import shim6_forming
 from mpcore.host.autoconf import KernelAutoconf
 from mpcore.host.formed import FormedAddresses
+from mpcore.host.modifier_search import ModifierSearch, SearchNews
 from mpcore.host.prefix_watch import AddressChanged, Change, LinkChanged, PrefixHeard
 from mpcore.host.shim6_forming import AddressUse, Shim6Forming
 from mpcore.host.shim6_services import make_endpoint
 from mpcore.shim6.cga import make_cga
 from mpcore.shim6.configured import forming_of
 from mpcore.shim6.events import AddressFormed, AddressTaken, FormingFailed
-from mpcore.shim6.forming import AddressState, DropAddress, PutAddress
+from mpcore.shim6.forming import AddressState, DropAddress, PutAddress, SearchModifier
 from mpcore.shim6.owned import Owned
 from mpcore.shim6.prefixes import parse_prefix, prefix_of
 from mpcore.shim6.settings import SECOND
@@ -42,6 +43,9 @@ class FakeWatch:
 
     def close(self) -> None:
         self.closed = True
+
+    def fileno(self) -> int:
+        return 76
 
 
 class FakeSolicitor:
@@ -97,6 +101,34 @@ class FakeAutoconf(KernelAutoconf):
         self.standing_back.clear()
 
 
+class FakeSearch(ModifierSearch):
+    """Finds what the test says, when it says so."""
+
+    def __init__(self) -> None:
+        self.wanted: list[SearchModifier] = []
+        self.news: list[SearchNews] = []
+        self.closed = False
+
+    def begin(self, wanted: SearchModifier) -> None:
+        self.wanted.append(wanted)
+
+    def read(self) -> Iterator[SearchNews]:
+        found, self.news = self.news, []
+        yield from found
+
+    def fileno(self) -> int:
+        return 77
+
+    def poll_timeout(self) -> int | None:
+        return None
+
+    def handle_timeout(self, now_ns: int) -> None:
+        pass
+
+    def close(self) -> None:
+        self.closed = True
+
+
 class Host:
     """One host that forms addresses."""
 
@@ -104,7 +136,7 @@ class Host:
         self.config: Config = load_config(None, [f"shim6.form_directory={folder}", *settings])
         self.now = 0
         self.kernel, self.watch, self.solicitor = FakeKernel(), FakeWatch(), FakeSolicitor()
-        self.autoconf = FakeAutoconf()
+        self.autoconf, self.search = FakeAutoconf(), FakeSearch()
         self.endpoint = make_endpoint(self.config.shim6, lambda: self.now, files=files)
         wanted = forming_of(self.config.shim6)
         assert wanted is not None
@@ -112,7 +144,14 @@ class Host:
             patch.setattr(shim6_forming, "PrefixWatch", lambda concerns: self.watch)
             patch.setattr(shim6_forming, "RouterSolicitor", lambda: self.solicitor)
             self.forming = Shim6Forming(
-                self.config, wanted, self.endpoint, files, lambda: self.now, self.kernel, self.autoconf
+                self.config,
+                wanted,
+                self.endpoint,
+                files,
+                lambda: self.now,
+                self.kernel,
+                self.autoconf,
+                self.search,
             )
         self.forming.start()
 
@@ -282,6 +321,29 @@ def test_more_prefixes_than_may_be_are_said_once(tmp_path: Path, caplog: pytest.
     assert [record.getMessage() for record in caplog.records] == [
         "2001:db8:2::/64 on up1 and further prefixes are left alone: shim6.form_max_prefixes is 1"
     ]
+
+
+def test_a_search_is_told_of_and_its_result_is_kept(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of Sec 2; the modifier fits nothing, which nobody here looks at."""
+    host = Host(tmp_path, *HBA, "shim6.form_sec=2")
+    with caplog.at_level(logging.INFO):
+        host.hear(1)
+        host.pass_time(2)
+        (wanted,) = host.search.wanted
+        host.now += 601 * SECOND
+        host.search.news = [SearchNews(wanted.number, 5_000_000, None)]
+        host.say()
+    assert [entry["state"] for entry in host.forming.describe()] == ["searching"]
+    assert [entry["hashes"] for entry in host.forming.describe()] == [5_000_000]
+    assert "Sec 2 is searched: some 4295.0 million hashes" in caplog.text
+    assert "5 million hashes so far" in caplog.text
+    host.search.news = [SearchNews(wanted.number, 6_000_000, b"m" * 16)]
+    host.say()
+    assert len(host.kernel.assigned) == 1
+    assert [path.name for path in tmp_path.glob("*.hba")] == ["000001.hba"]
+    assert host.forming.filenos()[1] == 77
+    host.forming.close()
+    assert host.search.closed
 
 
 @pytest.mark.parametrize(

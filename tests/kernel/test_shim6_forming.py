@@ -15,6 +15,7 @@ from mpcore.lab.host import Host
 from mpcore.lab.shim6_hosts import Shim6Host
 from mpcore.lab.topology import Lab
 from mpcore.lab.wait import wait_until
+from mpcore.shim6.cga import sec_of
 from tests.helpers.netns import inside, make_lab
 from tests.helpers.routers import Router
 from tests.host.namespace import set_variable
@@ -264,6 +265,54 @@ def test_a_kill_leaves_no_address_and_the_next_daemon_has_the_same(tmp_path: Pat
             with running(lab.a, fresh(tmp_path), *settings(tmp_path, "a")) as second:
                 assert wait_ready(second, 2) == own
                 swap(client, server, bytes(5000))
+
+
+def test_a_search_in_a_process_of_its_own_gives_addresses_and_is_done_once(tmp_path: Path) -> None:
+    """RFC 3972 §4, steps 1 to 3, for Sec 1; the next daemon has what this one found."""
+    with bare_lab() as lab, routers(lab) as (for_a, _):
+        with running(lab.a, tmp_path, *settings(tmp_path, "a", "shim6.form_sec=1")) as a:
+            for_a.advertise(1, 2)
+            own = wait_ready(a, 2)
+            assert {sec_of(socket.inet_pton(socket.AF_INET6, address)) for address in own} == {1}
+            kept = {path: path.read_bytes() for path in (tmp_path / "a.formed").glob("*.hba")}
+            assert len(kept) == 1
+        with running(lab.a, fresh(tmp_path), *settings(tmp_path, "a", "shim6.form_sec=1")) as a:
+            for_a.advertise(1, 2)
+            assert wait_ready(a, 2) == own
+        assert kept == {path: path.read_bytes() for path in (tmp_path / "a.formed").glob("*.hba")}
+
+
+@pytest.mark.parametrize("killed", [False, True], ids=["ended", "killed"])
+def test_a_search_ends_with_the_daemon(tmp_path: Path, killed: bool) -> None:
+    """Of Sec 2, begun and broken off; the daemon answers meanwhile."""
+    with bare_lab() as lab, routers(lab) as (for_a, _):
+        daemon = start_daemon(lab.a, tmp_path, *settings(tmp_path, "a", "shim6.form_sec=2"))
+        for_a.advertise(1, 2)
+        wait_until(lambda: [each["state"] for each in formed(daemon)] == ["searching"] * 2, "the search")
+        wait_until(lambda: len(searchers(daemon)) == 1, "its process")
+        (pid,) = searchers(daemon)
+        if killed:
+            daemon.process.kill()
+            daemon.process.wait()
+        else:
+            assert lab.a.stop(daemon.process) == 0
+        wait_until(lambda: not command_of(pid), "the end of the process")
+        wait_until(lambda: not formed_addresses(lab.a), "everything to be taken back")
+
+
+def searchers(daemon: Daemon) -> list[int]:
+    """The processes of a daemon that search."""
+    pid = daemon.process.pid
+    children = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+    return [child for child in children if b"modifier_search" in command_of(child)]
+
+
+def command_of(pid: int) -> bytes:
+    """The command line of a process; none of one that has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
 
 
 def test_what_the_configuration_names_needs_no_router(tmp_path: Path) -> None:

@@ -6,8 +6,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from mpcore.shim6 import cga
 from mpcore.shim6.advertised import FOREVER_S
-from mpcore.shim6.cga import sec_of
+from mpcore.shim6.cga import find_modifier, sec_of
 from mpcore.shim6.cga_locators import verify_ulid
 from mpcore.shim6.cga_parameters import CgaParameters, multi_prefix_of
 from mpcore.shim6.cga_verifier import CgaVerifier
@@ -21,6 +22,7 @@ from mpcore.shim6.forming import (
     FormSettings,
     Kind,
     PutAddress,
+    SearchModifier,
     StoreUnit,
     UnstoreUnit,
 )
@@ -31,6 +33,7 @@ from mpcore.shim6.settings import SECOND
 from mpcore.shim6.units import UNITS_MAX, Unit
 
 P = [parse_prefix(f"2001:db8:{number}::/64") for number in range(9)]
+CHEAP = b"fitting"
 every_kind = pytest.mark.parametrize("kind", list(Kind))
 kinds_with_key = pytest.mark.parametrize("kind", [Kind.CGA, Kind.BOTH])
 
@@ -65,6 +68,7 @@ class World:
         self.puts: list[PutAddress] = []
         self.forgotten: set[bytes] = set()
         self.stored: dict[int, CgaParameters] = {}
+        self.searches: list[SearchModifier] = []
         self.events: list[FormEvent] = []
         for interface in ("up1", "up2"):
             self.former.handle_link(interface, True, 0)
@@ -112,12 +116,24 @@ class World:
                     self.stored[number] = parameters
                 case UnstoreUnit(number):
                     del self.stored[number]
+                case SearchModifier():
+                    self.searches.append(effect)
         while (event := self.former.poll_event()) is not None:
             self.events.append(event)
 
-    def restart(self, kind: Kind, key: SimpleNamespace) -> "World":
+    def find(self, *, cheap: bool = False) -> None:
+        """Answer the last search: by a modifier that fits, or a `cheap` one that counts as such."""
+        wanted = self.searches[-1]
+        modifier = CHEAP + bytes([len(self.searches)]) + bytes(8)
+        if not cheap:
+            modifier = find_modifier(wanted.start, wanted.tail, wanted.sec)
+        self.former.handle_modifier(wanted.number, modifier, self.now)
+        self.work()
+
+    def restart(self, kind: Kind, key: SimpleNamespace, *, sec: int = 0) -> "World":
         """Return the next daemon, which has what was stored."""
-        following = World(kind, key, [Unit(number, kept, True) for number, kept in self.stored.items()])
+        units = [Unit(number, kept, True) for number, kept in self.stored.items()]
+        following = World(kind, key, units, sec=sec)
         following.stored.update(self.stored)
         return following
 
@@ -321,6 +337,9 @@ def test_a_sec_above_zero_is_kept_through_collisions(kind: Kind, key: SimpleName
     world.is_taken = lambda address: not world.happened(AddressTaken)
     world.hear(1)
     world.wait(5)
+    world.find()
+    world.wait(1)
+    assert len(world.searches) == 1
     assert sec_of(world.address(1)) >= 1
     assert world.accepted_by_peers().keys() == {world.address(1)}
     (unit,) = world.former.units
@@ -579,3 +598,130 @@ def test_other_addresses_of_the_host_do_not_matter(key: SimpleNamespace) -> None
         world.former.handle_address(world.address(1), "up2", state, world.now)
     world.work()
     assert world.status(1) == [("ready", True)]
+
+
+@pytest.fixture
+def cheap(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let modifiers that begin with CHEAP have the zeros of any Sec; to find one would take an hour."""
+    real = cga.hash2
+
+    def hash2(parameters: CgaParameters) -> bytes:
+        return bytes(14) if parameters.modifier.startswith(CHEAP) else real(parameters)
+
+    monkeypatch.setattr(cga, "hash2", hash2)
+
+
+@pytest.mark.usefixtures("cheap")
+@every_kind
+def test_a_search_goes_on_elsewhere_and_addresses_come_of_it(kind: Kind, key: SimpleNamespace) -> None:
+    """RFC 3972 §4, steps 1 to 3, for Sec 2."""
+    world = World(kind, key, sec=2)
+    world.hear(1, "up1", 7200, 7200)
+    world.hear(2, "up2", 7200, 7200)
+    world.wait(3600)
+    (wanted,) = world.searches
+    assert wanted.sec == 2
+    assert not world.assigned
+    assert {state for number in (1, 2) for state, _ in world.status(number)} == {"searching"}
+    world.former.handle_progress(wanted.number, 1 << 20)
+    entry = describe_formed(world.former, world.now)[0]
+    assert (entry["hashes"], entry["hashes_usual"], entry["address"]) == (1 << 20, 1 << 32, None)
+    world.find(cheap=True)
+    assert world.stored, "kept at once, so that it is searched once"
+    world.wait(1)
+    assert world.status(1) == world.status(2) == [("ready", True)]
+    assert {sec_of(address) for address in world.assigned} == {2}
+    assert len(world.searches) == 1
+    assert world.accepted_by_peers().keys() == set(world.assigned)
+
+
+@pytest.mark.usefixtures("cheap")
+@kinds_with_key
+def test_a_modifier_serves_for_the_prefixes_that_come_later(kind: Kind, key: SimpleNamespace) -> None:
+    """RFC 3972 §4: no prefix is part of Hash2. The key of a set takes one more search, without the set."""
+    world = World(kind, key, sec=2)
+    for number in (1, 2, 3, 4):
+        world.hear(number)
+        world.wait(5)
+        if world.former.search is not None:
+            world.find(cheap=True)
+            world.wait(1)
+        assert sec_of(world.address(number)) == 2
+    assert len(world.searches) == (1 if kind is Kind.CGA else 2)
+
+
+@pytest.mark.usefixtures("cheap")
+@every_kind
+def test_what_was_found_is_not_searched_again_by_the_next_daemon(kind: Kind, key: SimpleNamespace) -> None:
+    world = World(kind, key, sec=2)
+    world.hear(1)
+    world.wait(5)
+    world.find(cheap=True)
+    following = world.restart(kind, key, sec=2)
+    following.hear(1)
+    following.wait(5)
+    assert following.searches == []
+    assert set(following.assigned) == set(world.assigned)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_prefixes_that_come_during_the_search_of_a_set_get_the_next_one(key: SimpleNamespace) -> None:
+    """RFC 5535 §4. What is found is taken first, or a router that flaps would keep the host from all."""
+    world = World(Kind.HBA, key, sec=2)
+    world.hear(1, "up1", 7200, 7200)
+    world.wait(5)
+    world.hear(2, "up1", 7200, 7200)
+    world.wait(600)
+    assert len(world.searches) == 1
+    assert world.status(2) == [("searching", False)]
+    world.find(cheap=True)
+    world.wait(1)
+    assert world.status(1) == [("ready", True)]
+    first = world.address(1)
+    world.wait(5)
+    assert len(world.searches) == 2
+    assert world.status(1) == [("ready", True), ("searching", False)]
+    world.in_use.add(first)
+    world.find(cheap=True)
+    world.wait(1)
+    assert world.status(2) == [("ready", True)]
+    assert first in world.assigned, "conversations keep the old set"
+
+
+@pytest.mark.usefixtures("cheap")
+@every_kind
+def test_renewing_searches_while_the_addresses_of_before_stay(kind: Kind, key: SimpleNamespace) -> None:
+    world = World(kind, key, sec=2)
+    for number in (1, 2):
+        world.hear(number)
+    world.wait(5)
+    world.find(cheap=True)
+    world.wait(1)
+    before = set(world.assigned)
+    world.former.renew(world.now)
+    world.work()
+    world.wait(60)
+    assert set(world.assigned) == before
+    world.find(cheap=True)
+    world.wait(RETIRE_NS // SECOND + 1)
+    assert len(world.assigned) == 2
+    assert not before & set(world.assigned)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_only_the_last_search_counts(key: SimpleNamespace) -> None:
+    world = World(Kind.HBA, key, sec=2)
+    world.hear(1)
+    world.wait(5)
+    world.former.renew(world.now)
+    world.work()
+    first, second = world.searches
+    world.former.handle_modifier(first.number, CHEAP + bytes(9), world.now)
+    world.former.handle_progress(first.number, 99)
+    world.work()
+    assert not world.assigned
+    assert describe_formed(world.former, world.now)[0]["hashes"] == 0
+    world.find(cheap=True)
+    world.former.handle_modifier(second.number, CHEAP + bytes(9), world.now)
+    world.work()
+    assert len(world.assigned) == 1
