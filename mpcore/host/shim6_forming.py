@@ -3,6 +3,7 @@
 import logging
 import random
 from collections.abc import Callable, Collection, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from mpcore.config import Config
@@ -13,6 +14,7 @@ from mpcore.host.formed import FormedAddresses
 from mpcore.host.modifier_search import ModifierSearch
 from mpcore.host.orphans import connected_sockets
 from mpcore.host.prefix_watch import AddressChanged, Change, LinkChanged, PrefixHeard, PrefixWatch
+from mpcore.host.sctp_sockets import sctp_pairs
 from mpcore.host.solicit import RouterSolicitor
 from mpcore.shim6.configured import form_prefixes_of
 from mpcore.shim6.events import AddressFormed, AddressTaken, FormEvent, FormingFailed
@@ -40,7 +42,7 @@ log = logging.getLogger(__name__)
 
 
 class AddressUse:
-    """Tells which addresses of this host are in use: by contexts as ULIDs, or by connected TCP sockets."""
+    """Tells which addresses are in use: by contexts as ULIDs, connected TCP sockets, SCTP associations."""
 
     def __init__(self, ulids: Callable[[], Collection[bytes]], clock: Callable[[], int]) -> None:
         self._ulids = ulids
@@ -54,6 +56,8 @@ class AddressUse:
         if self._read_ns is None or now - self._read_ns >= SECOND:
             self._read_ns = now
             self._known = {each.local for each in connected_sockets()} | set(self._ulids())
+            with suppress(HostError, OSError):
+                self._known |= {pair.local for pair in sctp_pairs()}
         return address in self._known
 
 

@@ -8,7 +8,8 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 from mpcore.errors import HostError
 from mpcore.host.rawsock import RawSender
 from mpcore.host.rtnetlink import RouteSocket, parse_attributes
-from mpcore.host.shim6_sockets import LIVING, NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
+from mpcore.host.shim6_sockets import LIVING
+from mpcore.host.sock_diag import NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
 from mpcore.shim6.kick import Backoff, kicks, questions, read_answer
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.own_errors import TcpFlow, segment_too_big

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from mpcore.errors import HostError
 from mpcore.host.rtnetlink import RouteSocket
-from mpcore.host.shim6_sockets import NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
+from mpcore.host.sock_diag import NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
 from mpcore.shim6.heuristic import FlowKey
 
 _PORTS = struct.Struct("!HH")

@@ -1,15 +1,14 @@
 """Which contexts the sockets of this host use: they are not discarded (RFC 5533 §9).
 
-A connected socket names its peer (sock_diag(7)). One that is not connected is known by its port: it uses the
-contexts by which datagrams of this port have gone within the last hour, as the kernel's sets remember
-(`mpcore.host.shim6_rules`). Raw sockets are told by protocol, and only if they are bound to an address: the
-others hear everything, for no peer in particular.
+A connected socket names its peer (sock_diag(7)), an SCTP association all of its addresses. One that is not
+connected is known by its port: it uses the contexts by which datagrams of this port have gone within the last
+hour, as the kernel's sets remember (`mpcore.host.shim6_rules`). Raw sockets are told by protocol, and only if
+they are bound to an address: the others hear everything, for no peer in particular.
 """
 
 import errno
 import logging
 import socket
-import struct
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -18,13 +17,12 @@ from pathlib import Path
 from mpcore.errors import HostError
 from mpcore.host.nftables import NftSets
 from mpcore.host.rtnetlink import RouteSocket
+from mpcore.host.sctp_sockets import sctp_pairs
 from mpcore.host.shim6_rules import TABLE, USED, USED_OTHERS
+from mpcore.host.sock_diag import NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
 from mpcore.shim6.context import ContextKey
 from mpcore.shim6.locators import Pair
 
-NETLINK_SOCK_DIAG = 4
-SOCK_DIAG_BY_FAMILY = 20
-REQUEST = struct.Struct("=BBBxI48x")  # inet_diag_req_v2: family, protocol, extensions, states
 ANSWER_BYTES_MIN = 52
 _PORT, _SOURCE, _DESTINATION = slice(4, 6), slice(8, 24), slice(24, 40)
 # By include/net/tcp_states.h: established to last ACK, without listening, closed and TIME-WAIT.
@@ -85,7 +83,7 @@ class SocketPairs:
 
 def read_use() -> SocketUse:
     """Return what the sockets of IPv6 here use. Raises HostError, OSError."""
-    pairs: set[Pair] = set()
+    pairs = sctp_pairs()
     bound: set[Endpoint] = set()
     with RouteSocket(protocol=NETLINK_SOCK_DIAG) as kernel:
         for protocol, states in ((socket.IPPROTO_TCP, LIVING), (socket.IPPROTO_UDP, _CONNECTED)):
