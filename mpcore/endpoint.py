@@ -53,8 +53,8 @@ from mpcore.mptcp.states import FallbackReason
 from mpcore.policy.base import PathManager
 from mpcore.policy.registry import path_manager
 from mpcore.policy.scheduler import Scheduler, chooser
+from mpcore.wire.codec import is_intact
 from mpcore.wire.icmp import IcmpError, parse_icmp_error
-from mpcore.wire.segment import is_intact
 from mpcore.wire.values import AddAddr, RemoveAddr, Segment, parse_mptcp_option, parse_segment
 
 EVENTS_MAX = 4096

@@ -4,6 +4,14 @@
 not use these: it has the views of `mpcore.wire.ip`, `tcp` and `mptcp` in C.
 """
 
+from mpcore.wire.codec import (
+    emit_option,
+    emit_options,
+    emit_packet,
+    emit_segment,
+    parse_options,
+    parse_segment,
+)
 from mpcore.wire.constants import (
     CapableFlag,
     DssFlag,
@@ -30,7 +38,7 @@ from mpcore.wire.mptcp_options import (
     MpV0Option,
     RemoveAddr,
 )
-from mpcore.wire.segment import Segment, emit_packet, emit_segment, parse_segment
+from mpcore.wire.segment import Segment
 from mpcore.wire.tcp_options import (
     OPTIONS_MAX,
     MaxSegmentSize,
@@ -40,9 +48,6 @@ from mpcore.wire.tcp_options import (
     Timestamps,
     UnknownOption,
     WindowScale,
-    emit_option,
-    emit_options,
-    parse_options,
 )
 
 __all__ = [

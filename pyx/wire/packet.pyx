@@ -10,7 +10,7 @@ from mpcore.wire.tcp cimport (
 )
 
 from mpcore.errors import WireError
-from mpcore.wire.tcp_options import parse_options
+from mpcore.wire.codec import parse_options
 
 
 cdef void _take_ip(const uint8_t *data, const ip_t *ip, headers_t *out) noexcept nogil:
