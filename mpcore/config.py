@@ -111,7 +111,9 @@ class MptcpConfig(Section, frozen=True):
 
     def excludes(self, remote: bytes, local_port: int, remote_port: int) -> bool:
         """Tell whether a rule in `exclude` keeps this connection plain TCP."""
-        return any(rule.matches(remote, local_port, remote_port) for rule in self.exclude)
+        return bool(self.exclude) and any(
+            rule.matches(remote, local_port, remote_port) for rule in self.exclude
+        )
 
 
 class RoutingConfig(Section, frozen=True):

@@ -49,6 +49,7 @@ from mpcore.mptcp.flow import FlowKey, flow_key
 from mpcore.mptcp.handshake import Decision, Negotiator
 from mpcore.mptcp.join import JoinContext, JoinEffect, Joins
 from mpcore.mptcp.joining import refusal
+from mpcore.mptcp.path_mgmt import AddressBook, LocalAddresses
 from mpcore.mptcp.states import FallbackReason
 from mpcore.policy.base import PathManager
 from mpcore.policy.registry import path_manager
@@ -83,6 +84,8 @@ QUIET_REASONS = frozenset(
 FALLBACK_WORDS = {1: "no DSS after the handshake", 2: "infinite mapping", 3: "DSS checksum failed"}
 CLOSE_WORDS = ("closed", "reset by the peer", "timed out", "removed", "middlebox", "connection ended")
 CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX = 1, 2, 4
+DIRECTIONS = tuple(Direction)
+VERDICTS = tuple(VerdictKind)
 RECEIVED = {
     Direction.FROM_HOST: Counter.PACKETS_FROM_HOST,
     Direction.FROM_NETWORK: Counter.PACKETS_FROM_NETWORK,
@@ -143,12 +146,14 @@ class Endpoint:
             config.limits,
             rng,
             self._join_context,
+            knows=self._table.has_token,
             flow_in_use=self._flow_in_use,
             mtu=self._mtu_of,
             counts=self._counts,
         )
         self._addresses: dict[bytes, tuple[str, bool]] = {}
         self._mtus: dict[bytes, int] = {}
+        self._books: dict[bytes, LocalAddresses] = {}  # by address of the first subflow
         self._transmits: list[Transmit] = []
         self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
         self._fallen_back: deque[dict[str, Any]] = deque(maxlen=FALLEN_BACK_MAX)
@@ -167,7 +172,7 @@ class Endpoint:
         if kind == VerdictKind.PUNT:
             verdict = self.handle_punt(direction, data, now_ns)
         else:
-            verdict = Verdict(VerdictKind(kind))
+            verdict = Verdict(VERDICTS[kind])
         self._settle(now_ns)
         return verdict
 
@@ -176,12 +181,12 @@ class Endpoint:
         if self.engine.has_events():
             # A handle that has just become free must be forgotten before another connection gets it.
             self.handle_events(now_ns)
-        way = Direction(direction)
+        way = DIRECTIONS[direction]
         decision = self._decide(way, data, now_ns, checksum_ready)
         if decision.reprocess:
             # The engine counts it once more, with the verdict that holds.
             self._counts[RECEIVED[way]] -= 1
-            return Verdict(VerdictKind(self.engine.process(direction, data, now_ns, checksum_ready)))
+            return Verdict(VERDICTS[self.engine.process(direction, data, now_ns, checksum_ready)])
         self._counts[VERDICT_COUNTERS[decision.verdict.kind]] += 1
         return decision.verdict
 
@@ -202,10 +207,9 @@ class Endpoint:
         self._joins.leave_unknown_tokens = self._negotiator.own_mptcp_seen
         if decision.open is not None and not self._open(decision.open, now_ns):
             return Decision(Verdict(VerdictKind.LEAVE))
-        self._transmits.extend(
-            Transmit(False, segment.dst if way is Direction.FROM_NETWORK else segment.src, packet)
-            for packet in decision.transmits
-        )
+        if decision.transmits:
+            local = segment.dst if way is Direction.FROM_NETWORK else segment.src
+            self._transmits.extend(Transmit(False, local, packet) for packet in decision.transmits)
         self._note_decision(way, segment, decision)
         return decision
 
@@ -313,6 +317,7 @@ class Endpoint:
         """Let an address of this host take part in connections, from now on and in those that exist."""
         self._addresses[address] = (interface, backup)
         self._mtus[address] = mtu
+        self._books.clear()
         for connection in self._table:
             effects = connection.control.add_local_address(address, interface, now_ns, backup=backup)
             self._apply(connection, effects, now_ns)
@@ -321,6 +326,7 @@ class Endpoint:
     def remove_local_address(self, address: bytes, now_ns: int) -> None:
         """Take an address out: its subflows end at once and their data goes elsewhere."""
         self._addresses.pop(address, None)
+        self._books.clear()
         for connection in self._table:
             effects = connection.control.remove_local_address(address, now_ns)
             for path_index in connection.paths_from(address):
@@ -397,9 +403,18 @@ class Endpoint:
                 effect.remote_port,
             )
         )
-        for address, (interface, backup) in self._addresses.items():
-            control.add_local_address(address, interface, now_ns, backup=backup)
+        control.book.share(self._shared_addresses(control.book))
         return True
+
+    def _shared_addresses(self, fresh: AddressBook) -> LocalAddresses:
+        """Return what a fresh book becomes with the addresses of this host: the same for each of its kind."""
+        first = fresh.local_addresses[0].address
+        shared = self._books.get(first)
+        if shared is None:
+            for address, (interface, backup) in self._addresses.items():
+                fresh.add_local(address, interface, backup)
+            shared = self._books[first] = fresh.shared()
+        return shared
 
     def _on_option(self, connection: Connection, path_index: int, data: bytes, now_ns: int) -> None:
         option = parse_mptcp_option(data)

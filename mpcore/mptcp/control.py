@@ -123,7 +123,7 @@ class ConnectionControl:
             local_id=self.book.local_id,
             local_port=self._connection.local_port,
             remote_port=self._connection.remote_port,
-            backup_addresses=frozenset(each.address for each in self.book.local_addresses if each.backup),
+            backup_addresses=frozenset([each.address for each in self.book.local_addresses if each.backup]),
             ecn=self._connection.ecn_wanted,
         )
 
@@ -306,7 +306,7 @@ class ConnectionControl:
     @property
     def _room(self) -> int:
         """Additional subflows still allowed, joins under way not counted."""
-        extra = sum(path_index != FIRST_PATH for path_index in self._subflows)
+        extra = len(self._subflows) - (FIRST_PATH in self._subflows)
         return max(self._config.max_subflows - extra, 0)
 
     # The peer's addresses

@@ -88,6 +88,7 @@ class _HalfOpen:
 
     role: Role
     key_local: int
+    token: int
     deadline_ns: int
     local: SynParameters | None = None
     remote: SynParameters | None = None
@@ -352,9 +353,9 @@ class Negotiator:
         while len(self._half_open) >= self._limits.max_half_open:
             self._forget(next(iter(self._half_open)))
             self._count(Counter.HALF_OPEN_EVICTED)
-        half = _HalfOpen(role, drawn, now_ns + HALF_OPEN_TIMEOUT_NS, sent_ns=now_ns)
+        half = _HalfOpen(role, drawn, keys.token(drawn), now_ns + HALF_OPEN_TIMEOUT_NS, sent_ns=now_ns)
         self._half_open[key] = half
-        self._tokens.add(keys.token(drawn))
+        self._tokens.add(half.token)
         return proceed(half)
 
     def _simultaneous(self, key: FlowKey) -> Decision:
@@ -369,7 +370,7 @@ class Negotiator:
 
     def _forget(self, key: FlowKey) -> None:
         half = self._half_open.pop(key)
-        self._tokens.discard(keys.token(half.key_local))
+        self._tokens.discard(half.token)
 
     def _count(self, counter: Counter) -> None:
         self.counts[counter] += 1

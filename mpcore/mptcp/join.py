@@ -76,6 +76,7 @@ class Joins:
         limits: `max_joins_per_connection` for each connection, `max_half_open` in all
         rng: source of nonces, initial sequence numbers and timestamps
         lookup: finds an established connection by its local token
+        knows: tells whether there is one
         flow_in_use: tells whether a local port is taken for this peer
         mtu: octets that a packet from a local address may have
         counts: one integer a `Counter`, which this object raises
@@ -92,6 +93,7 @@ class Joins:
         rng: keys.RandomSource,
         lookup: Callable[[int], JoinContext | None],
         *,
+        knows: Callable[[int], bool] | None = None,
         flow_in_use: Callable[[FlowKey], bool] = lambda key: False,
         mtu: Callable[[bytes], int] = lambda address: 1500,
         counts: list[int] | None = None,
@@ -100,6 +102,7 @@ class Joins:
         self._limits = limits
         self._rng = rng
         self._lookup = lookup
+        self._knows = knows if knows is not None else lambda token: lookup(token) is not None
         self._flow_in_use = flow_in_use
         self._mtu = mtu
         self._joins: dict[FlowKey, Joining] = {}
@@ -121,7 +124,7 @@ class Joins:
         option = segment.find(MpJoinSyn)
         if option is None or segment.find(MpCapable) is not None:
             return False
-        if self._lookup(option.token) is not None:
+        if self._knows(option.token):
             return True
         _, _, local_port, remote, remote_port = key
         foreign = not self._config.enabled or self._config.excludes(remote, local_port, remote_port)

@@ -17,6 +17,8 @@ REMOTE_ADDRESSES_MAX = 32
 ANNOUNCE_RETRANSMISSIONS = 3
 REFRESH_INTERVAL_NS = 1_000_000_000
 _LAST_ID = 255
+# Addresses of this host by id, and those of them that take part.
+LocalAddresses = tuple[tuple[bytes, ...], tuple[LocalAddress, ...]]
 
 
 @value
@@ -109,6 +111,14 @@ class AddressBook:
             return None
         self._ids = (*self._ids, address)
         return len(self._ids) - 1
+
+    def shared(self) -> LocalAddresses:
+        """Return this host's addresses, for other books of connections whose first subflow has the same."""
+        return self._ids, self.local_addresses
+
+    def share(self, addresses: LocalAddresses) -> None:
+        """Begin with the addresses of another book: thousands then hold one list, not a list each."""
+        self._ids, self.local_addresses = addresses
 
     def add_local(self, address: bytes, interface: str, backup: bool) -> LocalAddress | None:
         """Let an address take part; None when it has no id."""

@@ -3,7 +3,6 @@
 Sizes are octets. Sources: RFC 9293 §3.7.1 (MSS), RFC 7323 (scaling, timestamps), RFC 8684 §3.
 """
 
-from collections.abc import Iterator
 from typing import get_args
 
 from mpcore.errors import WireError
@@ -31,7 +30,9 @@ WSCALE_MAX = 14  # RFC 7323 §2.3
 DEFAULT_MSS = {4: 536, 6: 1220}  # RFC 9293 §3.7.1
 MSS_FLOOR = 88  # the smallest that Linux works with
 
-_MPTCP_TYPES = get_args(MptcpOption)
+_MPTCP_TYPES = frozenset(get_args(MptcpOption))
+_FAST_OPEN = OptionKind.FAST_OPEN.value
+_SIGNATURES = (OptionKind.MD5.value, OptionKind.AUTHENTICATION.value)
 _EXPERIMENT_KINDS = (253, 254)  # RFC 4727
 _FAST_OPEN_EXPERIMENT = b"\xf9\x89"  # RFC 7413 §4.1.1
 
@@ -59,14 +60,14 @@ def syn_parameters(segment: Segment) -> SynParameters:
     scale = segment.find(WindowScale)
     stamp = segment.find(Timestamps)
     return SynParameters(
-        isn=segment.seq,
-        window=segment.window,
-        mss=mss.value if mss and mss.value else DEFAULT_MSS[segment.version],
-        wscale=min(scale.shift, WSCALE_MAX) if scale else -1,
-        sack=segment.find(SackPermitted) is not None,
-        timestamps=stamp is not None,
-        ts_value=stamp.value if stamp else 0,
-        ecn=_sets_up_ecn(segment.flags),
+        segment.seq,
+        segment.window,
+        mss.value if mss and mss.value else DEFAULT_MSS[segment.version],
+        min(scale.shift, WSCALE_MAX) if scale else -1,
+        segment.find(SackPermitted) is not None,
+        stamp is not None,
+        stamp.value if stamp else 0,
+        _sets_up_ecn(segment.flags),
     )
 
 
@@ -83,13 +84,13 @@ def agreed_scales(local: SynParameters, remote: SynParameters) -> tuple[int, int
 
 def speaks_mptcp(segment: Segment) -> bool:
     """Tell whether the segment carries any MPTCP option, well-formed or not."""
-    return any(isinstance(option, _MPTCP_TYPES) for option in segment.options)
+    return not _MPTCP_TYPES.isdisjoint(map(type, segment.options))
 
 
 def asks_fast_open(segment: Segment) -> bool:
     """Tell whether TCP Fast Open is offered, in its own option or the experimental one (RFC 7413 §4.1.1)."""
     return any(
-        option.kind == OptionKind.FAST_OPEN
+        option.kind == _FAST_OPEN
         or (option.kind in _EXPERIMENT_KINDS and option.data[:2] == _FAST_OPEN_EXPERIMENT)
         for option in _unknown(segment)
     )
@@ -97,7 +98,7 @@ def asks_fast_open(segment: Segment) -> bool:
 
 def is_authenticated(segment: Segment) -> bool:
     """Tell whether TCP MD5 (RFC 2385) or TCP-AO (RFC 5925) signs the segment: it cannot be rewritten."""
-    return any(option.kind in (OptionKind.MD5, OptionKind.AUTHENTICATION) for option in _unknown(segment))
+    return any(option.kind in _SIGNATURES for option in _unknown(segment))
 
 
 def with_option(segment: Segment, option: MptcpOption) -> bytes | None:
@@ -111,12 +112,12 @@ def with_option(segment: Segment, option: MptcpOption) -> bytes | None:
 
 def towards_host(segment: Segment, mss_reserve: int) -> bytes:
     """Return the packet as the host's TCP shall see it: no MPTCP, and room left in each segment."""
-    options = emit_options(
+    options = [
         _less(option, mss_reserve) if isinstance(option, MaxSegmentSize) else option
         for option in segment.options
-        if not isinstance(option, _MPTCP_TYPES)
-    )
-    return emit_packet(segment, options)
+        if type(option) not in _MPTCP_TYPES
+    ]
+    return emit_packet(segment, emit_options(options))
 
 
 def is_loopback(address: bytes) -> bool:
@@ -155,8 +156,8 @@ def _sets_up_ecn(flags: int) -> bool:
     return flags & (ECE | CWR) == (ECE if flags & ACK else ECE | CWR)
 
 
-def _unknown(segment: Segment) -> Iterator[UnknownOption]:
-    return (option for option in segment.options if isinstance(option, UnknownOption))
+def _unknown(segment: Segment) -> list[UnknownOption]:
+    return [option for option in segment.options if isinstance(option, UnknownOption)]
 
 
 def _less(option: MaxSegmentSize, reserve: int) -> MaxSegmentSize:

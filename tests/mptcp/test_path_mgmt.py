@@ -229,3 +229,14 @@ def test_withdrawal_is_sent_for_ids_that_the_peer_saw() -> None:
     assert parse_options(data) == (RemoveAddr((1,)),)
     assert book.poll_timeout() is None
     assert book.withdraw(1) is None
+
+
+def test_books_share_their_beginning_and_nothing_else() -> None:
+    """RFC 8684 §3.4.1: an id keeps its address, in each connection by itself."""
+    first, second = book_a(), book_a()
+    first.add_local(A1, "eth1", False)
+    second.share(first.shared())
+    second.add_local(B1, "eth2", False)
+    assert second.local_id(A1) == first.local_id(A1) == 1
+    assert [each.address for each in first.local_addresses] == [A0, A1]
+    assert [each.address for each in second.local_addresses] == [A0, A1, B1]
