@@ -70,7 +70,7 @@ class Counter(IntEnum):
     MPTCP_RETRANS = "MPTcpExtMPTCPRetrans", "segments sent again at the data level"
     ADD_ADDR = "MPTcpExtAddAddr", "ADD_ADDR received"
     ADD_ADDR_TX = "MPTcpExtAddAddrTx", "ADD_ADDR sent"
-    ADD_ADDR_DROP = "MPTcpExtAddAddrDrop", "ADD_ADDR not used, for one of the reasons counted apart"
+    ADD_ADDR_DROP = "MPTcpExtAddAddrDrop", "ADD_ADDR not used: counted apart, or the connection had ended"
     ADD_ADDR_TX_DROP = "MPTcpExtAddAddrTxDrop", "ADD_ADDR not sent: no subflow could carry it"
     ECHO_ADD = "MPTcpExtEchoAdd", "ADD_ADDR echoes received"
     ECHO_ADD_TX = "MPTcpExtEchoAddTx", "ADD_ADDR echoes sent"

@@ -56,7 +56,7 @@ from mpcore.policy.registry import path_manager
 from mpcore.policy.scheduler import Scheduler, chooser
 from mpcore.wire.codec import is_intact
 from mpcore.wire.icmp import IcmpError, parse_icmp_error
-from mpcore.wire.values import AddAddr, RemoveAddr, Segment, parse_mptcp_option, parse_segment
+from mpcore.wire.values import AddAddr, MptcpOption, RemoveAddr, Segment, parse_mptcp_option, parse_segment
 
 EVENTS_MAX = 4096
 HOST_PORTS = (0, 1)  # transmit ports that lead to local sockets
@@ -98,6 +98,7 @@ VERDICT_COUNTERS = {
 }
 
 Effect = ControlEffect | JoinEffect
+News = tuple[int, MptcpOption | None]  # path index, and the peer's ADD_ADDR; None: the connection is new
 
 
 class Endpoint:
@@ -155,6 +156,7 @@ class Endpoint:
         self._mtus: dict[bytes, int] = {}
         self._books: dict[bytes, LocalAddresses] = {}  # by address of the first subflow
         self._transmits: list[Transmit] = []
+        self._news: dict[int, list[News]] = {}  # by handle of the connection
         self._events: deque[Event] = deque(maxlen=EVENTS_MAX)
         self._fallen_back: deque[dict[str, Any]] = deque(maxlen=FALLEN_BACK_MAX)
 
@@ -180,7 +182,7 @@ class Endpoint:
         """Decide on a packet that the engine has no connection for; count its verdict."""
         if self.engine.has_events():
             # A handle that has just become free must be forgotten before another connection gets it.
-            self.handle_events(now_ns)
+            self.handle_events(now_ns, postpone=True)
         way = DIRECTIONS[direction]
         decision = self._decide(way, data, now_ns, checksum_ready)
         if decision.reprocess:
@@ -264,6 +266,8 @@ class Endpoint:
 
     def poll_timeout(self) -> int | None:
         """Return when handle_timeout is due, None when nothing waits."""
+        if self._news:
+            return self._now_ns
         candidates = (
             self.engine.next_timeout(),
             self._negotiator.poll_timeout(),
@@ -289,17 +293,21 @@ class Endpoint:
         """Take the next event; when too many wait, the oldest are lost."""
         return self._events.popleft() if self._events else None
 
-    def handle_events(self, now_ns: int) -> None:
-        """Act on what the engine reports. A driver that pumps the engine itself calls this in between."""
+    def handle_events(self, now_ns: int, *, postpone: bool = False) -> None:
+        """Act on what the engine reports. A driver that pumps the engine itself calls this in between.
+
+        With `postpone`, which paths connections are to have is left to `handle_news`.
+        """
         for kind, handle, path_index, value, data in self.engine.poll_events():
             connection = self._table.by_handle(handle)
             if connection is None:
                 continue
             if kind == EVENT_OPTION:
-                self._on_option(connection, path_index, data, now_ns)
+                self._on_option(connection, path_index, data, now_ns, postpone)
             elif kind == EVENT_ESTABLISHED:
                 self._events.append(ConnectionEstablished(connection.token))
-                self._apply(connection, connection.control.handle_established(now_ns), now_ns)
+                connection.control.confirm()
+                self._on_news(connection, (path_index, None), now_ns, postpone)
             elif kind == EVENT_FELL_BACK:
                 self._on_fallback(connection, value)
             elif kind == EVENT_SUBFLOW_ESTABLISHED:
@@ -308,6 +316,44 @@ class Endpoint:
                 self._on_subflow_closed(connection, path_index, value, now_ns)
             elif kind == EVENT_CLOSED:
                 self._on_closed(connection)
+
+    @property
+    def has_news(self) -> bool:
+        """Tell whether `handle_news` has something to do."""
+        return bool(self._news)
+
+    def handle_news(self, now_ns: int) -> None:
+        """Decide on the paths of connections that are new or whose peers announced addresses.
+
+        No packet waits for that, so a driver does it once none waits for the driver: what has ended by then
+        needs no path.
+        """
+        news, self._news = self._news, {}
+        for handle, items in news.items():
+            connection = self._table.by_handle(handle)
+            if connection is None:
+                continue
+            if self._has_ended(connection):
+                late = sum(option is not None for _, option in items)
+                self._counts[Counter.ADD_ADDR] += late
+                self._counts[Counter.ADD_ADDR_DROP] += late
+            else:
+                self._tell(connection, items, now_ns)
+
+    def _on_news(self, connection: Connection, item: News, now_ns: int, postpone: bool) -> None:
+        if postpone:
+            self._news.setdefault(connection.handle, []).append(item)
+        else:
+            self._tell(connection, [*self._news.pop(connection.handle, ()), item], now_ns)
+
+    def _tell(self, connection: Connection, news: Iterable[News], now_ns: int) -> None:
+        """Let the control core hear of `news` in their order."""
+        for path_index, option in news:
+            if option is None:
+                effects = connection.control.handle_established(now_ns)
+            else:
+                effects = connection.control.handle_option(path_index, option, now_ns)
+            self._apply(connection, effects, now_ns)
 
     # --- addresses
 
@@ -416,9 +462,12 @@ class Endpoint:
             shared = self._books[first] = fresh.shared()
         return shared
 
-    def _on_option(self, connection: Connection, path_index: int, data: bytes, now_ns: int) -> None:
+    def _on_option(
+        self, connection: Connection, path_index: int, data: bytes, now_ns: int, postpone: bool
+    ) -> None:
         option = parse_mptcp_option(data)
-        self._apply(connection, connection.control.handle_option(path_index, option, now_ns), now_ns)
+        announces = isinstance(option, AddAddr) and not option.echo
+        self._on_news(connection, (path_index, option), now_ns, postpone and announces)
 
     def _on_fallback(self, connection: Connection, reason: int) -> None:
         connection.control.handle_fallback()
@@ -455,6 +504,7 @@ class Endpoint:
 
     def _on_closed(self, connection: Connection) -> None:
         self._joins.forget_connection(connection.token)
+        self._news.pop(connection.handle, None)
         self._table.remove(connection)
         if connection.fallback is None:
             self._events.append(ConnectionClosed(connection.token))
@@ -564,9 +614,12 @@ class Endpoint:
         self._now_ns = now_ns
         while True:
             self.engine.run_pump(now_ns)
-            if not self.engine.has_events():
+            if self.engine.has_events():
+                self.handle_events(now_ns)
+            elif self._news:
+                self.handle_news(now_ns)
+            else:
                 return
-            self.handle_events(now_ns)
 
 
 def _engine(config: Config, rng: keys.RandomSource) -> Engine:

@@ -11,7 +11,10 @@ from mpcore.cli.render import format_connection
 from mpcore.config import load_config
 from mpcore.endpoint import FALLEN_BACK_MAX, Endpoint
 from mpcore.host.control_handlers import find_connection
+from mpcore.mptcp import keys
 from mpcore.wire.values import (
+    AddAddr,
+    Dss,
     MaxSegmentSize,
     MpCapable,
     MpJoinSyn,
@@ -129,6 +132,80 @@ def test_who_speaks_mptcp_itself_may_own_the_token(endpoint: Endpoint, sign: Seg
     assert give(endpoint, sign) is VerdictKind.LEAVE
     assert give(endpoint, JOIN_IN) is VerdictKind.LEAVE
     assert endpoint.poll_transmit() == []
+
+
+ACK, FIN = TcpFlag.ACK.value, TcpFlag.FIN.value
+OTHER, PEER_KEY = bytes([10, 0, 1, 1]), 5
+FROM_PEER = replace(SYN_IN, flags=ACK, seq=2, ack=102, window=500, options=())
+
+
+def pump(endpoint: Endpoint, segment: Segment) -> None:
+    """Give a packet as the daemon's loop does while others wait."""
+    way = Direction.FROM_HOST if segment.src == HOST else Direction.FROM_NETWORK
+    data = emit_segment(segment)
+    if endpoint.engine.process(way, data, 0) == VerdictKind.PUNT:
+        endpoint.handle_punt(way, data, 0)
+    endpoint.engine.run_pump(0)
+    endpoint.handle_events(0, postpone=True)
+    endpoint.engine.run_flush(0)
+
+
+def served(endpoint: Endpoint) -> int:
+    """Take a connection of the peer's as far as its third ACK; return this host's key."""
+    for address, interface in ((HOST, "eth0"), (OTHER, "eth1")):
+        endpoint.add_local_address(address, interface=interface, now_ns=0)
+    give(endpoint, replace(SYN_IN, options=(MpCapable(),)))
+    answer = Segment(4, HOST, PEER, 80, 4000, 101, 2, SYN_ACK, 65535, (MaxSegmentSize(1460),))
+    sent = endpoint.handle_packet(Direction.FROM_HOST, emit_segment(answer), 0)
+    assert sent.data is not None
+    option = parse_segment(sent.data).find(MpCapable)
+    assert option is not None
+    assert option.key_sender is not None
+    pump(endpoint, replace(FROM_PEER, options=(MpCapable(1, 0x01, PEER_KEY, option.key_sender),)))
+    return option.key_sender
+
+
+def announcements(endpoint: Endpoint) -> list[AddAddr]:
+    """Return the ADD_ADDRs among the packets to be sent."""
+    found = [parse_segment(each.data).find(AddAddr) for each in endpoint.poll_transmit() if each.data]
+    return [option for option in found if option is not None]
+
+
+def test_paths_are_decided_on_once_no_packet_waits(endpoint: Endpoint) -> None:
+    """RFC 8684 §3.4.1: addresses may be announced at any time; the loop takes packets first."""
+    served(endpoint)
+    assert announcements(endpoint) == []
+    assert endpoint.has_news
+    assert endpoint.poll_timeout() == 0
+    endpoint.handle_news(0)
+    assert not endpoint.has_news
+    assert [option.address for option in announcements(endpoint)] == [OTHER]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_connection_that_has_ended_needs_no_paths(endpoint: Endpoint, ended: bool) -> None:
+    """RFC 8684 §3.3.3: after both DATA_FINs there is nothing left for a path to carry."""
+    key = served(endpoint)
+    theirs, ours = keys.idsn(PEER_KEY), keys.idsn(key)
+    third = bytes([10, 0, 2, 2])
+    news = AddAddr(1, third, None, hmac=keys.add_addr_hmac(PEER_KEY, key, 1, third, None))
+    pump(endpoint, replace(FROM_PEER, options=(news,)))
+    if ended:
+        pump(endpoint, Segment(4, HOST, PEER, 80, 4000, 102, 2, ACK | FIN, 500))
+        last = Dss(data_ack=ours + 1, data_seq=theirs + 1, subflow_seq=0, data_len=1, data_fin=True)
+        pump(endpoint, replace(FROM_PEER, options=(last,)))
+    before = endpoint.counters()
+    endpoint.poll_transmit()
+    endpoint.handle_news(0)
+    after = endpoint.counters()
+    moved = {name: after[name] - before[name] for name in after if after[name] != before[name]}
+    sent = announcements(endpoint)
+    if ended:
+        assert sent == []
+        assert moved == {"MPTcpExtAddAddr": 1, "MPTcpExtAddAddrDrop": 1}
+    else:
+        assert {option.address for option in sent} == {OTHER, third}
+        assert moved["MPTcpExtAddAddr"] == moved["MPTcpExtEchoAddTx"] == moved["MPTcpExtAddAddrTx"] == 1
 
 
 def test_connections_leave_no_cycles_behind(endpoint: Endpoint) -> None:

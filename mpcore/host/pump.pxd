@@ -21,6 +21,8 @@ cdef class Pump:
 
     cdef int decide(self, int count, list keep) except -1
     cdef int settle(self) except -1
+    cdef int finish(self) except -1
+    cdef int tell(self) except -1
     cdef int drain(self) except -1
 
 

@@ -2,8 +2,8 @@
 
 The endpoint tells what happened (`handle_*`) and applies the effects that come back, in their order. Actions
 of the path manager that RFC 8684 or the limits forbid are left out; the same actions asked for by `apply`, as
-an operator does, raise LocalProtocolError instead. Nothing is asked of the path manager before
-`handle_established` (RFC 8684 §3.2: no join before the first DSS) or after `handle_fallback`.
+an operator does, raise LocalProtocolError instead. Nothing is asked of the path manager before `confirm`
+(RFC 8684 §3.2: no join before the first DSS) or after `handle_fallback`.
 """
 
 from collections.abc import Callable, Sequence
@@ -56,6 +56,7 @@ class ConnectionControl:
 
     __slots__ = (
         "_active",
+        "_asked",
         "_config",
         "_connection",
         "_established",
@@ -96,6 +97,7 @@ class ConnectionControl:
         self._joining: tuple[OpenSubflow, ...] = ()
         self._failed: tuple[_Path, ...] = ()
         self._established = False
+        self._asked = False
         self._active = True
 
     @property
@@ -129,11 +131,16 @@ class ConnectionControl:
 
     # What happened
 
-    def handle_established(self, now_ns: int) -> list[ControlEffect]:
-        """The peer has shown that it holds both keys (RFC 8684 §3.1): paths may be made."""
-        if self._established or not self._active:
-            return []
+    def confirm(self) -> None:
+        """The peer has shown that it holds both keys (RFC 8684 §3.1): its joins are taken from here on."""
         self._established = True
+
+    def handle_established(self, now_ns: int) -> list[ControlEffect]:
+        """Make the paths that a new connection is to have; the peer holds both keys (`confirm`)."""
+        self.confirm()
+        if self._asked or not self._active:
+            return []
+        self._asked = True
         return self._apply_all(self._manager.on_established(self.view), now_ns)
 
     def handle_fallback(self) -> None:

@@ -31,6 +31,10 @@ cdef enum:
     FEW_PACKETS = 4            # in a batch: somebody may be waiting for each
 
 
+# While packets come without a pause, new connections wait so long for their further paths.
+cdef int64_t NEWS_WAIT_NS = 20000000
+
+
 cdef int64_t clock_ns() noexcept nogil:
     cdef timespec now
     clock_gettime(CLOCK_MONOTONIC, &now)
@@ -81,6 +85,7 @@ cdef class Pump:
         cdef int total = 0
         cdef int since_flush = 0
         cdef int count
+        cdef int64_t told_ns = clock_ns()
         cdef bint late
         cdef list keep = []
         while batches > 0:
@@ -102,15 +107,16 @@ cdef class Pump:
                 since_flush = 0
                 self.engine.flush(clock_ns())
                 self.drain()
-        self.engine.flush(clock_ns())
-        self.drain()
+                if clock_ns() - told_ns > NEWS_WAIT_NS:
+                    told_ns = clock_ns()
+                    self.tell()
+        self.finish()
         return total
 
     def work(self):
         """Send what timers or control events made due."""
         self.settle()
-        self.engine.flush(clock_ns())
-        self.drain()
+        self.finish()
 
     def close(self):
         """Close every raw socket."""
@@ -160,10 +166,24 @@ cdef class Pump:
             full = self.engine.pump(clock_ns())
             self.drain()
             if self.engine.has_events():
-                self.endpoint.handle_events(clock_ns())
+                self.endpoint.handle_events(clock_ns(), postpone=True)
                 full = 1
         for transmit in self.endpoint.take_transmits():
             self.sender(self.engine.port(transmit.local)).send(transmit.data)
+        return 0
+
+    cdef int finish(self) except -1:
+        """Send the ACKs that are owed, and then what nobody waits for."""
+        self.engine.flush(clock_ns())
+        self.drain()
+        self.tell()
+        return 0
+
+    cdef int tell(self) except -1:
+        """Let the endpoint decide on the paths of connections that are new."""
+        if self.endpoint.has_news:
+            self.endpoint.handle_news(clock_ns())
+            self.settle()
         return 0
 
     cdef int drain(self) except -1:

@@ -122,6 +122,16 @@ def test_nothing_is_joined_before_the_connection_is_established() -> None:
     assert core.join_context().accepts
 
 
+def test_joins_of_the_peer_are_taken_before_own_ones_are_decided_on() -> None:
+    """RFC 8684 §3.2: both keys are shown, whenever this host comes to its own paths."""
+    core = control(established=False)
+    core.add_local_address(A1, "eth1", 0)
+    core.confirm()
+    assert core.join_context().accepts
+    assert core.handle_established(0) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    assert core.handle_established(0) == []
+
+
 def test_new_local_address_is_joined() -> None:
     core = control()
     assert core.add_local_address(A0, "eth0", 0) == []
