@@ -33,6 +33,7 @@ from mpcore.mptcp.describe cimport (
     describe_memory,
     packet_bytes,
 )
+from mpcore.mptcp.doubt cimport doubt_check, doubt_take_over
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.opening cimport copy_address, fill_connection, fill_subflow
@@ -62,6 +63,7 @@ from mpcore.mptcp.types cimport (
     new_event,
     plane_t,
     subflow_t,
+    unlist,
 )
 from mpcore.store.counters cimport (
     COUNTER_BAD_CHECKSUM,
@@ -129,16 +131,6 @@ REORDER_ALGORITHMS = {"runs": 0, "regular": 1, "tree": 2, "shortcuts": 3, "allsh
 
 cdef int events_short(const plane_t *plane) noexcept nogil:
     return plane.event_tail - plane.event_head > EVENTS - EVENT_MARGIN
-
-
-cdef void unlist(uint32_t *ids, uint32_t *listed, uint32_t id) noexcept nogil:
-    """Take an id out of a list that holds it at most once."""
-    cdef uint32_t i
-    for i in range(listed[0]):
-        if ids[i] == id:
-            listed[0] -= 1
-            ids[i] = ids[listed[0]]
-            return
 
 
 cdef void subflow_keys(flow_key_t *key, const subflow_t *subflow) noexcept nogil:
@@ -624,6 +616,7 @@ cdef class Engine:
             conn.joined = 1
             subflow.dss_seen = 1
             new_event(self.plane, conn, EVENT_SUBFLOW_ESTABLISHED, index, 0)
+            doubt_take_over(self.plane, conn, subflow)
         emit_ack(self.plane, conn, subflow)
         mark_dirty(self.plane, conn)
 
@@ -643,6 +636,13 @@ cdef class Engine:
         cdef conn_t *conn = self.find(handle)
         if conn != NULL and 0 <= index < SUBFLOW_MAX and is_live(conn.subflows[index]):
             subflow_close(self.plane, conn, conn.subflows[index], CLOSE_REMOVED)
+
+    def check_subflow(self, long handle, int index, bint lost, object now_ns):
+        """Ask a subflow for an answer soon; one that has `lost` its way is suspect until it gives one."""
+        cdef conn_t *conn = self.find(handle)
+        if conn != NULL and 0 <= index < SUBFLOW_MAX and is_live(conn.subflows[index]):
+            self.plane.now_ns = now_ns
+            doubt_check(self.plane, conn, conn.subflows[index], lost)
 
     def is_over(self, long handle):
         """Tell whether both streams have ended and are acknowledged: no path is needed any more."""

@@ -9,6 +9,8 @@ from mpcore.mptcp.types cimport conn_t, plane_t, segment_t, subflow_t
 cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil
 # Sends a segment of the flight again; EMIT_… status.
 cdef int transmit_again(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil
+# Sends the oldest data that is not DATA_ACKed on this subflow too; EMIT_… status.
+cdef int transmit_oldest(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 # The subflow best suited for a control message, or NULL.
 cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil
 # Repeats a client's third ACK until the peer has shown that it has our key.

@@ -219,6 +219,8 @@ cdef struct subflow_t:         # owner: conn_t
     int64_t rto_at_ns
     int64_t probe_at_ns        # tail loss probe
     int64_t suspect_at_ns      # no answer until then: its data goes elsewhere
+    int64_t ask_at_ns          # it is suspect, and asked for an answer then
+    int64_t asked_ns           # when it was asked last
     int64_t wait_ns            # end of TIME_WAIT
     # receiver
     uint64_t rcv_nxt
@@ -396,6 +398,16 @@ cdef inline void mark_dirty(plane_t *plane, conn_t *conn) noexcept nogil:
         conn.dirty = 1
         plane.dirty[plane.dirty_count] = conn.id
         plane.dirty_count += 1
+
+
+cdef inline void unlist(uint32_t *ids, uint32_t *listed, uint32_t id) noexcept nogil:
+    """Take an id out of a list that holds it at most once."""
+    cdef uint32_t i
+    for i in range(listed[0]):
+        if ids[i] == id:
+            listed[0] -= 1
+            ids[i] = ids[listed[0]]
+            return
 
 
 cdef inline int grow_events(plane_t *plane) noexcept nogil:

@@ -7,6 +7,7 @@ options obeyed (RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memmove
 
+from mpcore.mptcp.doubt cimport doubt_take_over
 from mpcore.mptcp.ecn cimport ecn_received
 from mpcore.mptcp.mapping cimport (
     MAP_CORRUPT,
@@ -364,6 +365,7 @@ cdef void establish(plane_t *plane, conn_t *conn, subflow_t *subflow, const mptc
         subflow.join_ns = NEVER
         conn.joined = 1
         new_event(plane, conn, EVENT_SUBFLOW_ESTABLISHED, subflow.index, 0)
+        doubt_take_over(plane, conn, subflow)
         mark_dirty(plane, conn)
 
 

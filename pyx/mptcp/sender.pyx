@@ -73,7 +73,7 @@ cdef int sender_init(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
     subflow.snd_una = subflow.snd_nxt = 1
     subflow.rto_ns = RTO_FIRST_NS
     subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
-    subflow.pace_at_ns = NEVER
+    subflow.pace_at_ns = subflow.ask_at_ns = NEVER
     congestion_init(subflow)
     if rtt_ns:
         sample_rtt(subflow, rtt_ns)
@@ -89,7 +89,7 @@ cdef void sender_clear(subflow_t *subflow) noexcept nogil:
     ring_clear(&subflow.own)
     subflow.inflight = 0
     subflow.rto_at_ns = subflow.probe_at_ns = subflow.reorder_ns = subflow.suspect_at_ns = NEVER
-    subflow.pace_at_ns = NEVER
+    subflow.pace_at_ns = subflow.ask_at_ns = NEVER
 
 
 cdef int grow(subflow_t *subflow, uint32_t limit) noexcept nogil:

@@ -8,6 +8,7 @@ from libc.stdint cimport int64_t, uint32_t, uint64_t
 
 from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
 from mpcore.mptcp.congestion cimport congestion_used
+from mpcore.mptcp.doubt cimport doubt_wake
 from mpcore.mptcp.frto cimport FRTO_FORWARD
 from mpcore.mptcp.output cimport (
     EMIT_FULL,
@@ -27,6 +28,7 @@ from mpcore.mptcp.types cimport (
     ROLE_CLIENT,
     SEG_FOREIGN,
     SEG_LOST,
+    SEG_REINJECTED,
     SUBFLOW_MAX,
     can_carry,
     conn_t,
@@ -90,6 +92,17 @@ cdef int send_piece(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t o
     subflow.snd_nxt += size
     sender_sent(plane, subflow, segment, 0)
     return EMIT_OK
+
+
+cdef int transmit_oldest(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    cdef uint32_t size = <uint32_t>min(<uint64_t>subflow.mss, conn.tx_nxt - conn.tx_una)
+    cdef int status = send_piece(plane, conn, subflow, conn.tx_una, size, 1)
+    if status == EMIT_OK:
+        # whoever sent it first repairs it, and hands it on
+        segment_at(subflow, subflow.seg_count - 1).flags |= SEG_REINJECTED
+        conn.reinjected = 1
+        count(plane, COUNTER_REINJECTED)
+    return status
 
 
 cdef int send_reinjection(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -241,6 +254,7 @@ cdef void arm_stream_timers(plane_t *plane, conn_t *conn) noexcept nogil:
             subflow = transmit_subflow(conn)
             if subflow != NULL:
                 conn.data_rto_ns = plane.now_ns + sender_patience(subflow)
+            doubt_wake(plane, conn)
     else:
         conn.data_rto_ns = NEVER
     if conn.tx_nxt < conn.tx_end and conn.tx_window <= conn.tx_nxt and conn.tx_una == conn.tx_nxt:
