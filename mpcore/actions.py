@@ -186,13 +186,15 @@ class SubflowReady:
 class JoinFailed:
     """A join that this host began and that came to nothing.
 
-    `reason` is for people; `transient` tells that the peer's cause may pass (RFC 8684 §3.6, flag T).
+    `reason` is for people; `transient` tells that its cause may pass (RFC 8684 §3.6, flag T), `unanswered`
+    that there was no word of the peer.
     """
 
     token: int
     action: OpenSubflow
     reason: str
     transient: bool = False
+    unanswered: bool = False
 
 
 @value

@@ -82,8 +82,19 @@ QUIET_REASONS = frozenset(
     EVENT_CLOSED,
 ) = range(1, 7)
 FALLBACK_WORDS = {1: "no DSS after the handshake", 2: "infinite mapping", 3: "DSS checksum failed"}
-CLOSE_WORDS = ("closed", "reset by the peer", "timed out", "removed", "middlebox", "connection ended")
-CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX = 1, 2, 4
+CLOSE_WORDS = (
+    "closed",
+    "reset by the peer",
+    "timed out",
+    "removed",
+    "middlebox",
+    "connection ended",
+    "refused by the peer",
+    "refused by the peer for now",
+)
+CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX, CLOSE_REFUSED, CLOSE_REFUSED_NOW = 1, 2, 4, 6, 7
+FAILURES = frozenset({CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX, CLOSE_REFUSED, CLOSE_REFUSED_NOW})
+LASTING = frozenset({CLOSE_MIDDLEBOX, CLOSE_REFUSED})
 DIRECTIONS = tuple(Direction)
 VERDICTS = tuple(VerdictKind)
 RECEIVED = {
@@ -498,8 +509,9 @@ class Endpoint:
         self._events.append(SubflowClosed(connection.token, *ended, reason=word))
         if self.engine.is_over(connection.handle):
             return
-        failed = reason in (CLOSE_RESET, CLOSE_TIMEOUT, CLOSE_MIDDLEBOX)
-        effects = connection.control.handle_subflow_closed(path_index, now_ns, failed=failed)
+        effects = connection.control.handle_subflow_closed(
+            path_index, now_ns, failed=reason in FAILURES, for_good=reason in LASTING
+        )
         self._apply(connection, effects, now_ns)
 
     def _on_closed(self, connection: Connection) -> None:
@@ -543,7 +555,8 @@ class Endpoint:
             case JoinFailed():
                 joining = self._table.by_token(effect.token)
                 if joining is not None:
-                    joining.control.handle_join_failed(effect)
+                    joining.control.handle_join_failed(effect, now_ns)
+                    self._table.arm(joining)
             case AddressAnnounced() | AddressRemoved() | PriorityChanged():
                 self._events.append(effect)
             case _ if connection is not None:
@@ -571,7 +584,9 @@ class Endpoint:
                 return
             except CapacityError as error:
                 problem = str(error)
-        connection.control.handle_join_failed(JoinFailed(token, effect.action, problem, transient=True))
+        failed = JoinFailed(token, effect.action, problem, transient=True)
+        connection.control.handle_join_failed(failed, now_ns)
+        self._table.arm(connection)
 
     def _add_subflow(self, ready: SubflowReady, now_ns: int) -> None:
         connection = self._table.by_token(ready.token)
@@ -586,7 +601,7 @@ class Endpoint:
             connection.control.handle_subflow_refused(ready)
             return
         self._table.add_path(connection, path_index, ready)
-        connection.control.handle_subflow_ready(path_index, ready)
+        connection.control.handle_subflow_ready(path_index, ready, now_ns)
 
     def _join_context(self, token: int) -> JoinContext | None:
         connection = self._table.by_token(token)

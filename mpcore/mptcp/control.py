@@ -29,6 +29,7 @@ from mpcore.counters import COUNTER_COUNT, Counter
 from mpcore.errors import LocalProtocolError
 from mpcore.events import AddressAnnounced, AddressRemoved, PriorityChanged
 from mpcore.mptcp import keys
+from mpcore.mptcp.failures import FailedPaths, Path
 from mpcore.mptcp.join import JoinContext
 from mpcore.mptcp.path_mgmt import AddressBook
 from mpcore.policy.base import ConnectionView, PathManager, RemoteAddress, SubflowView
@@ -39,7 +40,6 @@ ControlEffect = (
 )
 
 FIRST_PATH = 0
-_Path = tuple[bytes, bytes, int]  # local address, remote address, remote port
 NewsT = TypeVar("NewsT")
 
 
@@ -56,6 +56,7 @@ class ConnectionControl:
 
     __slots__ = (
         "_active",
+        "_answered",
         "_asked",
         "_config",
         "_connection",
@@ -95,7 +96,8 @@ class ConnectionControl:
         )
         self._subflows = {FIRST_PATH: _first_subflow(connection)}
         self._joining: tuple[OpenSubflow, ...] = ()
-        self._failed: tuple[_Path, ...] = ()
+        self._failed = FailedPaths()
+        self._answered = frozenset({(connection.remote, connection.remote_port)})
         self._established = False
         self._asked = False
         self._active = True
@@ -166,10 +168,12 @@ class ConnectionControl:
                 return [SetBackup(path_index, backup, True), PriorityChanged(self.token, path_index, backup)]
         return []
 
-    def handle_subflow_ready(self, path_index: int, ready: SubflowReady) -> None:
+    def handle_subflow_ready(self, path_index: int, ready: SubflowReady, now_ns: int) -> None:
         """A joined subflow got its path index."""
         if ready.hmac is not None:
             self._end_join(ready.local, ready.remote, ready.remote_port)
+            self._failed.worked((ready.local, ready.remote, ready.remote_port), now_ns)
+            self._answered |= {(ready.remote, ready.remote_port)}
         else:
             self.book.learn(ready.remote_id)
             self.book.expose(ready.local_id)
@@ -180,22 +184,27 @@ class ConnectionControl:
         if ready.hmac is not None:
             self._end_join(ready.local, ready.remote, ready.remote_port)
 
-    def handle_join_failed(self, failed: JoinFailed) -> None:
-        """A join came to nothing; unless its cause may pass, its path is not tried again (RFC 8684 §3.9)."""
+    def handle_join_failed(self, failed: JoinFailed, now_ns: int) -> None:
+        """A join came to nothing; unless its cause may pass, its path is not tried again (RFC 8684 §3.9.3).
+
+        An address that has answered before may do so again: what keeps silent then is the path.
+        """
         action = failed.action
         self._end_join(action.local, action.remote, action.remote_port)
-        if not failed.transient:
-            self._fail(_path_of(action))
+        passing = failed.transient or (
+            failed.unanswered and (action.remote, action.remote_port) in self._answered
+        )
+        self._failed.note(_path_of(action), now_ns, for_good=not passing)
 
     def handle_subflow_closed(
-        self, path_index: int, now_ns: int, *, failed: bool = False
+        self, path_index: int, now_ns: int, *, failed: bool = False, for_good: bool = False
     ) -> list[ControlEffect]:
-        """A subflow ended; `failed`: the peer or the path refused it, so it is not tried again (§3.6)."""
+        """A subflow ended; `failed`: peer or path gave it up, perhaps `for_good` (RFC 8684 §3.6, flag T)."""
         subflow = self._subflows.pop(path_index, None)
         if subflow is None:
             return []
         if failed:
-            self._fail((subflow.local, subflow.remote, subflow.remote_port))
+            self._failed.note((subflow.local, subflow.remote, subflow.remote_port), now_ns, for_good=for_good)
         return self._ask(self._manager.on_subflow_closed, subflow, now_ns)
 
     def add_local_address(
@@ -207,7 +216,7 @@ class ConnectionControl:
         if added is None:
             return []
         # News of an address is a reason to try its paths again.
-        self._failed = tuple(path for path in self._failed if path[0] != address)
+        self._failed.forget(lambda path: path[0] == address)
         return [] if known else self._ask(self._manager.on_address_added, added, now_ns)
 
     def remove_local_address(self, address: bytes, now_ns: int) -> list[ControlEffect]:
@@ -218,12 +227,20 @@ class ConnectionControl:
         return self._ask(self._manager.on_address_removed, removed, now_ns)
 
     def poll_timeout(self) -> int | None:
-        """Return when an announcement is due to be repeated."""
-        return self.book.poll_timeout()
+        """Return when an announcement is due to be repeated, or a path to be tried again."""
+        if not self._active:
+            return None
+        due = (self.book.poll_timeout(), self._failed.poll_timeout())
+        return min((each for each in due if each is not None), default=None)
 
     def handle_timeout(self, now_ns: int) -> list[ControlEffect]:
-        """Repeat announcements that were not echoed."""
-        return [SendOptions(None, option) for option in self.book.handle_timeout(now_ns)]
+        """Repeat announcements that were not echoed, and try paths again whose pause is over."""
+        effects: list[ControlEffect] = [
+            SendOptions(None, option) for option in self.book.handle_timeout(now_ns)
+        ]
+        if self._failed.take_due(now_ns):
+            effects += self._ask_anew(now_ns)
+        return effects
 
     # What is wanted
 
@@ -233,7 +250,7 @@ class ConnectionControl:
         Raises:
             LocalProtocolError: RFC 8684 or the limits forbid it now
         """
-        problem = self._problem(action)
+        problem = self._problem(action, now_ns)
         if problem is not None:
             raise LocalProtocolError(problem)
         match action:
@@ -265,37 +282,43 @@ class ConnectionControl:
             return []
         return self._apply_all(decide(self.view, news), now_ns)
 
+    def _ask_anew(self, now_ns: int) -> list[ControlEffect]:
+        """Ask the path manager what can be made of the paths as they are now."""
+        if not (self._established and self._active):
+            return []
+        return self._apply_all(self._manager.on_paths_changed(self.view), now_ns)
+
     def _apply_all(self, actions: Sequence[Action], now_ns: int) -> list[ControlEffect]:
         effects: list[ControlEffect] = []
         for action in actions:
-            if self._problem(action) is None:
+            if self._problem(action, now_ns) is None:
                 effects.extend(self.apply(action, now_ns))
         return effects
 
-    def _problem(self, action: Action) -> str | None:
+    def _problem(self, action: Action, now_ns: int) -> str | None:
         """Return why an action is not possible now."""
         if not (self._established and self._active):
             return "the connection is not established, or has fallen back, or is closing"
         match action:
             case OpenSubflow():
-                return self._join_problem(action)
+                return self._join_problem(action, now_ns)
             case AdvertiseAddress(address, address_id):
                 return self._id_problem(address, address_id)
             case CloseSubflow(path_index) | SetPriority(path_index):
                 return None if path_index in self._subflows else f"there is no path {path_index}"
         return None
 
-    def _join_problem(self, action: OpenSubflow) -> str | None:
+    def _join_problem(self, action: OpenSubflow, now_ns: int) -> str | None:
         if self._room <= len(self._joining):
             return "the connection has all the subflows that mptcp.max_subflows allows"
         if len(action.local) != len(action.remote):
             return "the addresses are of different families"
         if not self._takes_joins(RemoteAddress(action.remote, action.remote_id, action.remote_port)):
             return "the peer takes no joins at its first address and port (RFC 8684 §3.1, flag C)"
+        if self._failed.blocks(_path_of(action), now_ns):
+            return "this path failed: it has a pause, or waits for news of its address (RFC 8684 §3.9.3)"
         if not self._reachable(action.local, action.remote):
             return "no route leads from that address to the peer's by its own interface: no path of its own"
-        if _path_of(action) in self._failed:
-            return "a join on this path failed, and the peer has not announced it again (RFC 8684 §3.4.1)"
         return self._id_problem(action.local, action.local_id)
 
     def _id_problem(self, address: bytes, address_id: int) -> str | None:
@@ -327,7 +350,7 @@ class ConnectionControl:
             return effects
         address = found.address
         # RFC 8684 §3.4.1: a refresh asks for another attempt at an address that failed.
-        self._failed = tuple(path for path in self._failed if path[1:] != (address.address, address.port))
+        self._failed.forget(lambda path: path[1:] == (address.address, address.port))
         event = AddressAnnounced(self.token, address.address, address.address_id, address.port)
         asked = self._ask(self._manager.on_address_announced, address, now_ns)
         return [*effects, event, *asked]
@@ -346,10 +369,6 @@ class ConnectionControl:
             effects.extend(self._ask(self._manager.on_address_withdrawn, address_id, now_ns))
         return effects
 
-    def _fail(self, path: _Path) -> None:
-        if path not in self._failed:
-            self._failed = (*self._failed, path)
-
     def _end_join(self, local: bytes, remote: bytes, remote_port: int) -> None:
         for index, each in enumerate(self._joining):
             if _path_of(each) == (local, remote, remote_port):
@@ -360,7 +379,7 @@ class ConnectionControl:
         self.counts[counter] += 1
 
 
-def _path_of(action: OpenSubflow) -> _Path:
+def _path_of(action: OpenSubflow) -> Path:
     return action.local, action.remote, action.remote_port
 
 

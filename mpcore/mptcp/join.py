@@ -179,7 +179,7 @@ class Joins:
                 continue
             self._forget(key)
             if join.action:
-                effects.append(JoinFailed(join.token, join.action, "no answer"))
+                effects.append(JoinFailed(join.token, join.action, "no answer", unanswered=True))
         return effects
 
     def handle_unreachable(self, key: FlowKey, seq: int) -> list[JoinEffect]:

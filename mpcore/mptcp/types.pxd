@@ -67,11 +67,13 @@ cdef enum:
     FALLBACK_CHECKSUM = 3      # checksum failure on the only subflow
 
     CLOSE_FIN = 0
-    CLOSE_RESET = 1            # RST received
+    CLOSE_RESET = 1            # RST received, without a word on its cause
     CLOSE_TIMEOUT = 2          # too many retransmissions
     CLOSE_REMOVED = 3          # address or policy
     CLOSE_MIDDLEBOX = 4        # options stripped, mapping or checksum wrong
     CLOSE_FASTCLOSE = 5
+    CLOSE_REFUSED = 6          # RST with MP_TCPRST: for good (RFC 8684 §3.6)
+    CLOSE_REFUSED_NOW = 7      # the same with flag T: for a while
 
     # MP_TCPRST reasons (RFC 8684 §3.6)
     RST_UNSPECIFIED = 0

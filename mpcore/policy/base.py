@@ -100,6 +100,10 @@ class PathManager:
         """Decide on the end of a subflow; the view no longer has it."""
         return ()
 
+    def on_paths_changed(self, view: ConnectionView) -> Sequence[Action]:
+        """Decide anew: routes have changed, or a path that failed may be tried again."""
+        return ()
+
 
 def distinct_locals(view: ConnectionView) -> Iterator[LocalAddress]:
     """Yield the local addresses that are paths of their own, those of the first subflow's family first.

@@ -41,8 +41,12 @@ class FullMesh(PathManager):
         return self._complete(view)
 
     def on_subflow_closed(self, view: ConnectionView, subflow: SubflowView) -> Sequence[Action]:
-        """Give the place to a pair that had none; the pair that failed waits for news of its addresses."""
+        """Give the place to a pair that had none; the pair that failed waits for news or its time."""
         return self._complete(view, without=(subflow.local, subflow.remote))
+
+    def on_paths_changed(self, view: ConnectionView) -> Sequence[Action]:
+        """Join what could not be joined before."""
+        return self._complete(view)
 
     def _complete(self, view: ConnectionView, without: tuple[bytes, bytes] | None = None) -> list[Action]:
         if view.role is Role.SERVER:

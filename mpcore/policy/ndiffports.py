@@ -30,3 +30,7 @@ class NDiffPorts(PathManager):
     def on_subflow_closed(self, view: ConnectionView, subflow: SubflowView) -> Sequence[Action]:
         """Replace a subflow that ended, by another port."""
         return self.on_established(view)
+
+    def on_paths_changed(self, view: ConnectionView) -> Sequence[Action]:
+        """Join what could not be joined before."""
+        return self.on_established(view)

@@ -35,6 +35,8 @@ from mpcore.mptcp.types cimport (
     CLOSE_FASTCLOSE,
     CLOSE_FIN,
     CLOSE_MIDDLEBOX,
+    CLOSE_REFUSED,
+    CLOSE_REFUSED_NOW,
     CLOSE_RESET,
     EVENT_ESTABLISHED,
     EVENT_FELL_BACK,
@@ -126,6 +128,7 @@ cdef enum:
     SECOND_NS = 1000000000
     MS = 1000000
     DUPLICATES_MAX = 8         # duplicate ACKs of one moment: more tell nothing new
+    RST_TRANSIENT = 0x01       # flag T of MP_TCPRST
     UNMAPPED_MAX = 16          # unmapped segments before the subflow is given up (RFC 8684 §3.3.1)
     WINDOW_LEAST = 65535       # what a peer may have out although no larger window was seen
 
@@ -178,6 +181,7 @@ cdef int bad_fastclose(plane_t *plane, const conn_t *conn, const mptcp_t *option
 cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t seq,
                       mptcp_t *options) noexcept nogil:
     """RFC 5961 §3.2: only the exact next number resets; MP_FASTCLOSE ends the connection (RFC 8684 §3.5)."""
+    cdef uint8_t reason = CLOSE_RESET
     if seq != subflow.rcv_nxt:
         if seq > subflow.rcv_nxt and seq <= window_edge(conn, subflow):
             if conn.fin_acked and conn.rx_fin_acked:
@@ -190,11 +194,12 @@ cdef void input_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t
     misplaced(plane, options, <uint16_t>~OF_RESET)
     if options.seen >> MP_TCPRST & 1:
         count(plane, COUNTER_RST_RX)
+        reason = CLOSE_REFUSED_NOW if options.rst_flags & RST_TRANSIENT else CLOSE_REFUSED
     if options.seen >> MP_FAIL & 1:
         # the data it names was not acknowledged: closing hands it to other subflows (RFC 8684 §3.7)
         count(plane, COUNTER_FAIL_RX)
     if bad_fastclose(plane, conn, options):
-        subflow_close(plane, conn, subflow, CLOSE_RESET)
+        subflow_close(plane, conn, subflow, reason)
         return
     count(plane, COUNTER_FASTCLOSE_RX)
     subflow_close(plane, conn, subflow, CLOSE_FASTCLOSE)

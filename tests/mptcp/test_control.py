@@ -25,7 +25,7 @@ from mpcore.config import MptcpConfig
 from mpcore.counters import Counter
 from mpcore.errors import LocalProtocolError
 from mpcore.events import AddressAnnounced, AddressRemoved, PriorityChanged
-from mpcore.mptcp import keys
+from mpcore.mptcp import failures, keys
 from mpcore.mptcp.control import ConnectionControl
 from mpcore.policy.base import ConnectionView, LocalAddress, PathManager, RemoteAddress
 from mpcore.policy.fullmesh import FullMesh
@@ -164,32 +164,95 @@ def test_server_announces_and_repeats() -> None:
     assert core.poll_timeout() is None
 
 
+FIRST_PAUSE_NS, SECOND = failures.FIRST_PAUSE_NS, 1_000_000_000
+
+
+def unanswered(action: OpenSubflow) -> JoinFailed:
+    return JoinFailed(TOKEN, action, "no answer", unanswered=True)
+
+
 def test_failed_join_is_not_tried_again_until_announced_again() -> None:
-    """RFC 8684 §3.4.1, §3.9: no further attempt on that address and port, unless it is refreshed."""
+    """RFC 8684 §3.4.1, §3.9.3: no further attempt on that address and port, unless it is refreshed."""
     core = control()
     (*_, join) = core.handle_option(0, announced(1, B1), 0)
     assert join == StartJoin(TOKEN, JOIN_A0_B1)
-    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A0_B1, "no answer"))
+    core.handle_join_failed(unanswered(JOIN_A0_B1), 0)
+    assert core.poll_timeout() is None
+    later = 1000 * SECOND
     with pytest.raises(LocalProtocolError, match="failed"):
-        core.apply(JOIN_A0_B1, 0)
-    later = 5_000_000_000
+        core.apply(JOIN_A0_B1, later)
     assert core.handle_option(0, announced(1, B1), later)[-1] == join
 
 
 def test_new_local_address_clears_its_failures() -> None:
     core = control()
     core.add_local_address(A1, "eth1", 0)
-    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "no answer"))
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "refused by the peer"), 0)
     core.remove_local_address(A1, 0)
     assert core.add_local_address(A1, "eth1", 0) == [StartJoin(TOKEN, JOIN_A1_B0)]
 
 
-def test_transient_refusal_may_be_tried_again() -> None:
+def test_transient_refusal_is_tried_again_after_a_pause() -> None:
     """RFC 8684 §3.6, flag T."""
     core = control()
     core.add_local_address(A1, "eth1", 0)
-    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "refused", transient=True))
-    assert core.apply(JOIN_A1_B0, 0) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "refused", transient=True), 0)
+    with pytest.raises(LocalProtocolError, match="pause"):
+        core.apply(JOIN_A1_B0, FIRST_PAUSE_NS - 1)
+    assert core.poll_timeout() == FIRST_PAUSE_NS
+    assert core.handle_timeout(FIRST_PAUSE_NS) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    assert core.poll_timeout() is None
+
+
+def test_a_silent_path_to_an_address_that_has_answered_is_tried_ever_more_seldom() -> None:
+    """RFC 8684 §3.9.3 is about addresses that never answered; the peer's first one has."""
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    now_ns, pauses = 0, []
+    for _ in range(10):
+        core.handle_join_failed(unanswered(JOIN_A1_B0), now_ns)
+        due = core.poll_timeout()
+        assert due is not None
+        pauses.append(due - now_ns)
+        assert core.handle_timeout(due - 1) == []
+        assert core.handle_timeout(due) == [StartJoin(TOKEN, JOIN_A1_B0)]
+        now_ns = due + 15 * SECOND
+    assert pauses == [min(FIRST_PAUSE_NS << n, failures.LAST_PAUSE_NS) for n in range(10)]
+
+
+@pytest.mark.parametrize(("worked_ns", "pause_ns"), [(1, 2 * FIRST_PAUSE_NS), (100 * SECOND, FIRST_PAUSE_NS)])
+def test_a_subflow_that_was_lost_is_joined_again(worked_ns: int, pause_ns: int) -> None:
+    """A path may work again; one that never works for long is given longer pauses."""
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), 0)
+    assert core.handle_subflow_closed(1, 0, failed=True) == []
+    assert core.poll_timeout() == FIRST_PAUSE_NS
+    assert core.handle_timeout(FIRST_PAUSE_NS) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), FIRST_PAUSE_NS)
+    end_ns = FIRST_PAUSE_NS + worked_ns
+    core.handle_subflow_closed(1, end_ns, failed=True)
+    assert core.poll_timeout() == end_ns + pause_ns
+
+
+def test_a_subflow_that_was_reset_for_good_is_not_joined_again() -> None:
+    """RFC 8684 §3.6: SHOULD NOT, where flag T is not set."""
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), 0)
+    assert core.handle_subflow_closed(1, 0, failed=True, for_good=True) == []
+    assert core.poll_timeout() is None
+    with pytest.raises(LocalProtocolError, match="failed"):
+        core.apply(JOIN_A1_B0, 10_000 * SECOND)
+
+
+def test_after_a_fallback_nothing_is_tried_again() -> None:
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_join_failed(unanswered(JOIN_A1_B0), 0)
+    core.handle_fallback()
+    assert core.poll_timeout() is None
+    assert core.handle_timeout(FIRST_PAUSE_NS) == []
 
 
 def test_peer_that_takes_no_joins_at_its_first_address_is_obeyed() -> None:
@@ -208,7 +271,7 @@ def test_peer_that_takes_no_joins_at_its_first_address_is_obeyed() -> None:
 def test_number_of_subflows_is_bounded() -> None:
     core = control(max_subflows=2)
     core.add_local_address(A1, "eth1", 0)
-    core.handle_subflow_ready(1, ready(JOIN_A1_B0))
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), 0)
     effects = core.handle_option(0, announced(1, B1), 0)
     assert [each for each in effects if isinstance(each, StartJoin)] == [StartJoin(TOKEN, JOIN_A0_B1)]
     assert core.join_context().room == 1
@@ -221,7 +284,7 @@ def test_lost_address_ends_its_subflows_and_is_withdrawn() -> None:
     """RFC 8684 §3.4.2."""
     core = control()
     core.add_local_address(A1, "eth1", 0)
-    core.handle_subflow_ready(1, ready(JOIN_A1_B0))
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), 0)
     close, sent = core.remove_local_address(A1, 0)
     assert close == CloseSubflow(1, 0)
     assert isinstance(sent, SendOptions)
@@ -233,7 +296,7 @@ def test_peers_removal_closes_subflows() -> None:
     """RFC 8684 §3.4.2: by id; unknown ids are ignored."""
     core = control()
     core.handle_option(0, announced(1, B1), 0)
-    core.handle_subflow_ready(1, ready(JOIN_A0_B1))
+    core.handle_subflow_ready(1, ready(JOIN_A0_B1), 0)
     assert core.handle_option(0, RemoveAddr((9,)), 0) == []
     assert core.counts[Counter.RM_ADDR_DROP] == 1
     assert core.handle_option(0, RemoveAddr((1,)), 0) == [CloseSubflow(1, 0), AddressRemoved(TOKEN, 1)]
@@ -256,7 +319,7 @@ def test_priority_in_both_directions() -> None:
 def test_closed_subflow_frees_its_place() -> None:
     core = control(max_subflows=1)
     core.add_local_address(A1, "eth1", 0)
-    core.handle_subflow_ready(1, ready(JOIN_A1_B0))
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), 0)
     core.handle_option(0, announced(1, B1), 0)
     assert core.handle_subflow_closed(1, 0, failed=True) == [StartJoin(TOKEN, JOIN_A0_B1)]
     assert core.handle_subflow_closed(9, 0) == []
@@ -313,7 +376,7 @@ def test_of_two_joins_on_one_path_only_the_one_that_failed_ends() -> None:
     core.add_local_address(A1, "eth1", 0)
     core.apply(JOIN_A1_B0, 0)
     assert core.view.room == 0
-    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "no answer"))
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "no answer"), 0)
     assert core.view.room == 1
 
 
@@ -338,7 +401,7 @@ def test_forbidden_actions_of_a_path_manager_are_left_out() -> None:
 
 def test_peers_join_is_noted() -> None:
     core = control(Role.SERVER)
-    core.handle_subflow_ready(1, ready(OpenSubflow(A0, B1, 45000, 0, 3), initiator=False))
+    core.handle_subflow_ready(1, ready(OpenSubflow(A0, B1, 45000, 0, 3), initiator=False), 0)
     assert core.view.subflows[1].remote_port == 45000
     assert core.handle_option(1, RemoveAddr((3,)), 0) == [CloseSubflow(1, 0), AddressRemoved(TOKEN, 3)]
 

@@ -92,13 +92,18 @@ def test_a_keepalive_is_answered() -> None:
 # RST and SYN (RFC 5961).
 
 
-def test_a_reset_at_the_exact_number_ends_the_subflow() -> None:
-    """RFC 5961 §3.2."""
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [((), 1), ((MpTcpRst(3),), 6), ((MpTcpRst(3, flags=0x0E),), 6), ((MpTcpRst(2, flags=0x01),), 7)],
+    ids=["no word", "for good", "with flags of the future", "for now"],
+)
+def test_a_reset_at_the_exact_number_ends_the_subflow(options: tuple[MpTcpRst, ...], reason: int) -> None:
+    """RFC 5961 §3.2; RFC 8684 §3.6: flag T tells whether the cause may pass, the others are ignored."""
     plane = Plane()
-    output = plane.peer(flags=RST | ACK, options=(MpTcpRst(3),))
+    output = plane.peer(flags=RST | ACK, options=options)
     assert output.network == []
-    assert ("subflow closed", 0, 1) in output.events
-    assert plane.counter(Counter.RST_RX) == 1
+    assert ("subflow closed", 0, reason) in output.events
+    assert plane.counter(Counter.RST_RX) == len(options)
 
 
 @pytest.mark.parametrize("number", [2, 100, 50_000])

@@ -389,7 +389,7 @@ def test_unanswered_syn_is_repeated_and_given_up() -> None:
     assert stamps[0] is not None
     assert stamps[1] is not None
     assert (stamps[1].value - stamps[0].value) & 0xFFFFFFFF == 6000
-    assert effects[-1] == JoinFailed(keys.token(KEY_A), ACTION, "no answer")
+    assert effects[-1] == JoinFailed(keys.token(KEY_A), ACTION, "no answer", unanswered=True)
 
 
 def test_unanswered_syn_ack_is_repeated_and_forgotten() -> None:

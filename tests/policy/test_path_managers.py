@@ -59,6 +59,13 @@ def test_backup_joins_with_the_b_bit() -> None:
     assert all(isinstance(each, OpenSubflow) and each.backup for each in actions)
 
 
+def test_changed_paths_are_a_reason_to_join_what_is_missing() -> None:
+    assert FullMesh().on_paths_changed(view()) == FullMesh().on_established(view())
+    assert FullMesh().on_paths_changed(view(Role.SERVER)) == []
+    assert NDiffPorts().on_paths_changed(view()) == NDiffPorts().on_established(view())
+    assert not NoPaths().on_paths_changed(view())
+
+
 def test_ndiffports_repeats_the_first_pair() -> None:
     actions = NDiffPorts(4).on_established(view())
     assert actions == [OpenSubflow(LOCALS[0].address, REMOTES[0].address, 80, 0, 0)] * 3
