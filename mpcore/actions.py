@@ -224,6 +224,14 @@ class SendOptions:
 
 
 @value
+class CheckSubflow:
+    """Ask a subflow for an answer soon; one that has `lost` its way is not relied on until it gave one."""
+
+    path_index: int
+    lost: bool
+
+
+@value
 class SetBackup:
     """Change how the engine's scheduler treats a subflow: by the peer's wish, or by this host's."""
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from mpcore import snapshot
 from mpcore.actions import (
+    CheckSubflow,
     CloseSubflow,
     Direction,
     JoinFailed,
@@ -391,6 +392,17 @@ class Endpoint:
             self._apply(connection, effects, now_ns)
         self._settle(now_ns)
 
+    def handle_routes(self, now_ns: int, *, new_router: bool) -> None:
+        """Routes have changed, as `reachable` knows: addresses may lead to peers now, or have ceased to.
+
+        `new_router`: a default route is among them.
+        """
+        self._now_ns = now_ns
+        for connection in self._table:
+            effects = connection.control.handle_routes(now_ns, new_router=new_router)
+            self._apply(connection, effects, now_ns)
+        self._settle(now_ns)
+
     # --- end
 
     def shut_down(self, now_ns: int) -> None:
@@ -569,6 +581,8 @@ class Endpoint:
                     self._counts[_unsent(data)] += 1
             case CloseSubflow(path_index, reset_reason):
                 self.engine.close_subflow(connection.handle, path_index, reset_reason)
+            case CheckSubflow(path_index, lost):
+                self.engine.check_subflow(connection.handle, path_index, lost, self._now_ns)
             case SetBackup(path_index, backup, by_peer):
                 self.engine.set_backup(connection.handle, path_index, backup, by_peer)
 

@@ -1,8 +1,8 @@
 """The loop of the daemon: packets, timers, addresses and control clients, one thread for all.
 
 A packet comes by the queue's descriptor, is decided by the pump's engine or by the endpoint, and what follows
-leaves by raw sockets before the loop sleeps again. A change of addresses comes by netlink. The loop sleeps
-until the endpoint's next deadline.
+leaves by raw sockets before the loop sleeps again. A change of addresses or routes comes by netlink. The loop
+sleeps until the endpoint's next deadline.
 """
 
 import logging
@@ -21,6 +21,7 @@ from mpcore.host.costs import costs
 from mpcore.host.icmp import IcmpErrors
 from mpcore.host.netlink import AddressAdded, AddressMonitor, AddressRemoved, LocalAddress
 from mpcore.host.nfqueue import PacketQueue
+from mpcore.host.path_watch import PathWatch
 from mpcore.host.pump import Pump, now_ns
 from mpcore.host.rawsock import RawSender
 from mpcore.host.routing_upkeep import RoutingUpkeep
@@ -43,7 +44,7 @@ class Driver:
         queue: where packets wait
         monitor: what knows the addresses
         control: the control socket
-        on_change: called when addresses have changed, before the endpoint hears of it
+        on_change: called when addresses or routes have changed, before the endpoint hears of it
         shim6: Shim6, which runs in the same loop; None when it is off
     """
 
@@ -66,7 +67,9 @@ class Driver:
         self._adopted = AdoptedAddresses()
         self._routing: RoutingUpkeep | None = None
         if config.routing.manage:
-            self._routing = RoutingUpkeep(config.routing, monitor.sources, self._kept, now_ns, on_change)
+            self._routing = RoutingUpkeep(
+                config.routing, monitor.sources, self._kept, now_ns, self._on_routers
+            )
         self._queue = queue
         self._pump = Pump(endpoint, queue, self._open_sender)
         self._wakeups = 0
@@ -78,6 +81,8 @@ class Driver:
         self._selector.register(monitor.fileno(), selectors.EVENT_READ, self._on_addresses)
         if self._routing is not None:
             self._routing.register(self._selector)
+        self._paths = PathWatch(now_ns)
+        self._paths.register(self._selector)
         control.register(self._selector)
         self._icmp = self._listen_for_errors()
         if shim6 is not None:
@@ -110,6 +115,7 @@ class Driver:
         if self._shim6 is not None:
             self._shim6.close()
         self._adopted.remove()
+        self._paths.close()
         self._pump.close()
         for errors in self._icmp:
             errors.close()
@@ -137,7 +143,7 @@ class Driver:
         self._publish()
 
     def _sleep_s(self) -> float:
-        deadlines = [self._endpoint.poll_timeout()]
+        deadlines = [self._endpoint.poll_timeout(), self._paths.poll_timeout()]
         if self._shim6 is not None:
             deadlines.append(self._shim6.poll_timeout())
         if self._routing is not None:
@@ -177,6 +183,9 @@ class Driver:
         if self._shim6 is not None and self._shim6.poll_timeout() <= now:
             self._shim6.handle_timeout(now)
             self._adopt()
+        due = self._paths.poll_timeout()
+        if due is not None and due <= now:
+            self._paths.look(self._on_routes)
 
     def _publish(self) -> None:
         while (event := self._endpoint.poll_event()) is not None:
@@ -209,6 +218,20 @@ class Driver:
                 self._shim6.expire_address(address)
         self._apply_routing()
         self._adopt()
+        self._pump.work()
+
+    def _on_routes(self, new_router: bool) -> None:
+        """The tables of the addresses follow the main one; then paths that have one now are joined."""
+        self._apply_routing()
+        self._follow_routes(new_router=new_router)
+
+    def _on_routers(self) -> None:
+        """Addresses leave by other routers than before."""
+        self._follow_routes(new_router=True)
+
+    def _follow_routes(self, *, new_router: bool) -> None:
+        self._on_change()
+        self._endpoint.handle_routes(now_ns(), new_router=new_router)
         self._pump.work()
 
     def _add(self, local: LocalAddress) -> None:

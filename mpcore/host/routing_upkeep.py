@@ -1,4 +1,4 @@
-"""Keeps source routing as it should be: follows addresses, routers that advertise, and the main table.
+"""Keeps source routing as it should be: follows addresses, and routers that advertise.
 
 Advertisements are heard by a socket of our own, since the kernel does not tell which router a prefix is from.
 Default routers of before are asked, where an interface has several.
@@ -14,7 +14,6 @@ from mpcore.config import RoutingConfig
 from mpcore.counters import Counter
 from mpcore.errors import HostError, WireError
 from mpcore.host.netlink import LocalAddress
-from mpcore.host.route_watch import RouteWatch
 from mpcore.host.router_listener import Advertisement, RouterListener
 from mpcore.host.routing import SourceRouting
 from mpcore.host.solicit import RouterSolicitor
@@ -35,10 +34,7 @@ class RoutingUpkeep:
         addresses: the addresses that packets of this host may have as source
         kept: those that sockets need, whatever becomes of their interfaces
         clock: nanoseconds
-        on_change: called when the ways of packets may have changed
-
-    Raises:
-        HostError: the kernel does not tell of its routes
+        on_change: called when addresses may leave by other routers than before
     """
 
     def __init__(
@@ -59,7 +55,6 @@ class RoutingUpkeep:
         self._due_ns: int | None = None
         self._rest_until_ns = 0
         self._heard = self._refused = 0
-        self._watch = RouteWatch()
         self._listener: RouterListener | None = None
         self._solicitor: RouterSolicitor | None = None
         with suppress(HostError):  # a host without IPv6 has no routers to hear
@@ -67,13 +62,11 @@ class RoutingUpkeep:
 
     def register(self, selector: selectors.BaseSelector) -> None:
         """Let a driver's loop call what is due when a descriptor is readable."""
-        selector.register(self._watch.fileno(), selectors.EVENT_READ, self._on_routes)
         if self._listener is not None:
             selector.register(self._listener.fileno(), selectors.EVENT_READ, self._on_advertisements)
 
     def close(self) -> None:
         """Give the sockets back; rules and routes stay."""
-        self._watch.close()
         for each in (self._listener, self._solicitor):
             if each is not None:
                 each.close()
@@ -118,10 +111,6 @@ class RoutingUpkeep:
             self._on_change()
 
     # --- news
-
-    def _on_routes(self) -> None:
-        if self._watch.changed():
-            self._apply_soon()
 
     def _on_advertisements(self) -> None:
         if self._listener is not None:

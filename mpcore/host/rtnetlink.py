@@ -130,9 +130,13 @@ class RouteSocket:
         found, self.pending = self.pending, []
         while True:
             try:
-                found += parse_messages(self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT))
+                found += self.receive()
             except BlockingIOError:
                 return found
+
+    def receive(self) -> list[Message]:
+        """Return the events of one datagram. Raises OSError: BlockingIOError when none waits."""
+        return list(parse_messages(self._socket.recv(RECEIVE_BYTES, socket.MSG_DONTWAIT)))
 
     def _send(self, kind: int, flags: int, body: bytes) -> None:
         self._seq += 1

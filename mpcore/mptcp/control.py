@@ -13,6 +13,7 @@ from typing import TypeVar
 from mpcore.actions import (
     Action,
     AdvertiseAddress,
+    CheckSubflow,
     CloseSubflow,
     JoinFailed,
     OpenConnection,
@@ -36,7 +37,14 @@ from mpcore.policy.base import ConnectionView, PathManager, RemoteAddress, Subfl
 from mpcore.wire.values import AddAddr, MpPrio, MptcpOption, RemoveAddr, emit_option
 
 ControlEffect = (
-    StartJoin | SendOptions | CloseSubflow | SetBackup | AddressAnnounced | AddressRemoved | PriorityChanged
+    StartJoin
+    | SendOptions
+    | CloseSubflow
+    | CheckSubflow
+    | SetBackup
+    | AddressAnnounced
+    | AddressRemoved
+    | PriorityChanged
 )
 
 FIRST_PATH = 0
@@ -65,6 +73,7 @@ class ConnectionControl:
         "_joining",
         "_manager",
         "_reachable",
+        "_strayed",
         "_subflows",
         "book",
         "counts",
@@ -98,6 +107,7 @@ class ConnectionControl:
         self._joining: tuple[OpenSubflow, ...] = ()
         self._failed = FailedPaths()
         self._answered = frozenset({(connection.remote, connection.remote_port)})
+        self._strayed: frozenset[int] = frozenset()  # subflows whose interface leads to the peer no more
         self._established = False
         self._asked = False
         self._active = True
@@ -203,6 +213,7 @@ class ConnectionControl:
         subflow = self._subflows.pop(path_index, None)
         if subflow is None:
             return []
+        self._strayed -= {path_index}
         if failed:
             self._failed.note((subflow.local, subflow.remote, subflow.remote_port), now_ns, for_good=for_good)
         return self._ask(self._manager.on_subflow_closed, subflow, now_ns)
@@ -225,6 +236,25 @@ class ConnectionControl:
         if removed is None:
             return []
         return self._ask(self._manager.on_address_removed, removed, now_ns)
+
+    def handle_routes(self, now_ns: int, *, new_router: bool = False) -> list[ControlEffect]:
+        """Routes have changed: leave the paths that have lost theirs, and join those that have one now.
+
+        With a `new_router` those that failed may work too.
+        """
+        if new_router:
+            self._failed.hurry()
+        checks = self._stray() if len(self._subflows) > 1 else []
+        return [*checks, *self._ask_anew(now_ns)]
+
+    def _stray(self) -> list[ControlEffect]:
+        """Return a check of each subflow that has lost its way, or has it back, since the last time."""
+        before = self._strayed
+        self._strayed = frozenset(
+            index for index, each in self._subflows.items() if not self._reachable(each.local, each.remote)
+        )
+        changed = (before ^ self._strayed) & self._subflows.keys()
+        return [CheckSubflow(index, lost=index in self._strayed) for index in sorted(changed)]
 
     def poll_timeout(self) -> int | None:
         """Return when an announcement is due to be repeated, or a path to be tried again."""

@@ -13,6 +13,7 @@ Path = tuple[bytes, bytes, int]  # local address, remote address, remote port
 
 FIRST_PAUSE_NS = 5_000_000_000
 LAST_PAUSE_NS = 120_000_000_000
+NEWS_PAUSE_NS = 1_000_000_000  # least pause, whatever the news
 PROVEN_NS = 60_000_000_000  # what worked for so long was no vain attempt
 
 
@@ -67,6 +68,10 @@ class FailedPaths:
         """There is news of an address: its paths begin anew."""
         self._failures = tuple(each for each in self._failures if not concerns(each.path))
 
+    def hurry(self) -> None:
+        """There is another router: what waits may be worth an attempt soon."""
+        self._failures = tuple(map(_hurried, self._failures))
+
     def poll_timeout(self) -> int | None:
         """Return when the next path may be tried again."""
         if not self._failures:
@@ -91,3 +96,10 @@ class FailedPaths:
 
 def _was_proven(failure: Failure, now_ns: int) -> bool:
     return failure.worked_ns is not None and now_ns - failure.worked_ns >= PROVEN_NS
+
+
+def _hurried(each: Failure) -> Failure:
+    if not each.waits or each.until_ns is None:
+        return each
+    until_ns = min(each.until_ns, each.failed_ns + NEWS_PAUSE_NS)
+    return Failure(each.path, each.failed_ns, each.pause_ns, until_ns, True)

@@ -13,6 +13,7 @@ import pytest
 from mpcore.config import RoutingConfig
 from mpcore.host import routing_upkeep
 from mpcore.host.netlink import AddressMonitor
+from mpcore.host.path_watch import PathWatch
 from mpcore.host.router_listener import Advertisement, RouterListener
 from mpcore.host.routing_upkeep import RoutingUpkeep
 from mpcore.lab.wait import wait_until
@@ -45,6 +46,8 @@ class Host:
         self.upkeep = RoutingUpkeep(RoutingConfig(), monitor.sources, list, time.monotonic_ns, self.note)
         self.selector = selectors.DefaultSelector()
         self.upkeep.register(self.selector)
+        self.paths = PathWatch(time.monotonic_ns)
+        self.paths.register(self.selector)
         self.selector.register(monitor.fileno(), selectors.EVENT_READ, self.on_addresses)
 
     def note(self) -> None:
@@ -57,6 +60,8 @@ class Host:
     def turn(self) -> None:
         for key, _ in self.selector.select(0.02):
             key.data()
+        if self.paths.poll_timeout() is not None:
+            self.paths.look(lambda new_router: self.upkeep.apply())
         due = self.upkeep.poll_timeout()
         if due is not None and due <= time.monotonic_ns():
             self.upkeep.handle_timeout(time.monotonic_ns())
@@ -88,6 +93,7 @@ def host() -> Iterator[Host]:
     standing = Host(monitor)
     yield standing
     standing.upkeep.close()
+    standing.paths.close()
     monitor.close()
 
 
@@ -292,9 +298,8 @@ def test_a_table_that_never_rests_is_followed_at_leisure(monkeypatch: pytest.Mon
     monkeypatch.setattr(routing_upkeep, "SourceRouting", Slow)
     upkeep = RoutingUpkeep(RoutingConfig(), list, list, clock)
     upkeep.apply()
-    monkeypatch.setattr(upkeep._watch, "changed", lambda: True)
-    upkeep._on_routes()
-    upkeep._on_routes()
+    upkeep._apply_soon()
+    upkeep._apply_soon()
     assert upkeep.poll_timeout() == 21 * SECOND
     clock.now = 21 * SECOND
     upkeep.handle_timeout(clock.now)

@@ -33,6 +33,7 @@ from tests.kernel.support import (
 pytestmark = pytest.mark.kernel
 
 BYTES = 300_001
+SECOND_ROUTE = ["10.77.2.0/24", "dev", "link2", "proto", "kernel", "scope", "link", "src", "10.77.2.1"]
 _LINK_LOCAL = re.compile(r"\b(fe80:|ff00:)")
 
 
@@ -302,6 +303,54 @@ def test_addresses_that_come_later_are_used(hosts: Lab, tmp_path: Path) -> None:
             wait_until(lambda: daemon.subflows() == 2, "a join from the new address")
     finally:
         set_aside(lambda: second.add_address(hosts.a))
+
+
+def test_a_route_that_comes_later_makes_a_path(hosts: Lab, tmp_path: Path) -> None:
+    """As after DHCP: the address is there before the route that leads anywhere."""
+    hosts.a.ip("route", "del", *SECOND_ROUTE)
+    try:
+        with running(hosts.a, tmp_path) as daemon, connect(hosts, **kernel_peer(False)) as pair:
+            talk(pair)
+            wait_until(lambda: daemon.subflows() == 1, "the first subflow")
+            hosts.a.ip("route", "add", *SECOND_ROUTE)
+            wait_until(lambda: daemon.subflows() == 2, "a join by the new route")
+    finally:
+        set_aside(lambda: hosts.a.ip("route", "add", *SECOND_ROUTE))
+
+
+def test_a_path_whose_route_goes_is_not_relied_on_until_it_answers(hosts: Lab, tmp_path: Path) -> None:
+    def suspects(daemon: Daemon) -> list[bool]:
+        return [each["suspect"] for found in daemon.connections() for each in found["subflows"]]
+
+    try:
+        with running(hosts.a, tmp_path) as daemon, connect(hosts, **kernel_peer(False)) as pair:
+            talk(pair)
+            wait_until(lambda: daemon.subflows() == 2, "a second path")
+            wait_until(lambda: suspects(daemon) == [False, False], "both in use")
+            hosts.a.ip("route", "del", *SECOND_ROUTE)
+            wait_until(lambda: suspects(daemon) == [False, True], "the path without a route set aside")
+            talk(pair)
+            hosts.a.ip("route", "add", *SECOND_ROUTE)
+            wait_until(lambda: talk(pair) or suspects(daemon) == [False, False], "the path in use again")
+    finally:
+        set_aside(lambda: hosts.a.ip("route", "add", *SECOND_ROUTE))
+
+
+def test_the_tables_of_the_addresses_follow_another_router(hosts: Lab, tmp_path: Path) -> None:
+    """A gateway may be replaced while addresses stay as they are."""
+    def gateways() -> set[str]:
+        lines = hosts.a.ip("route", "show", "table", "all", "proto", "177").splitlines()
+        return set(re.findall(r"default via (\S+)", "\n".join(lines)))
+
+    with running(hosts.a, tmp_path):
+        hosts.a.ip("route", "add", "default", "via", "10.77.2.2")
+        try:
+            wait_until(lambda: gateways() == {"10.77.2.2"}, "the router in the table of its address")
+            hosts.a.ip("route", "replace", "default", "via", "10.77.2.9")
+            wait_until(lambda: gateways() == {"10.77.2.9"}, "the other router")
+        finally:
+            hosts.a.ip("route", "del", "default")
+        wait_until(lambda: gateways() == set(), "no router")
 
 
 @pytest.mark.parametrize("killed", [False, True])

@@ -1,6 +1,6 @@
 """The control core of a connection: between path manager, address book and joins (RFC 8684 §3.2-3.4)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
@@ -9,6 +9,7 @@ import pytest
 from mpcore.actions import (
     Action,
     AdvertiseAddress,
+    CheckSubflow,
     CloseSubflow,
     JoinFailed,
     OpenConnection,
@@ -67,10 +68,13 @@ def control(
     manager: PathManager | None = None,
     peer_no_join: bool = False,
     established: bool = True,
+    reachable: Callable[[bytes, bytes], bool] = lambda local, remote: True,
     **settings: Any,
 ) -> ConnectionControl:
     config = msgspec.structs.replace(MptcpConfig(), **settings)
-    found = ConnectionControl(connection(role, peer_no_join), config, manager or FullMesh())
+    found = ConnectionControl(
+        connection(role, peer_no_join), config, manager or FullMesh(), reachable=reachable
+    )
     if established:
         found.handle_established(0)
     return found
@@ -323,6 +327,50 @@ def test_closed_subflow_frees_its_place() -> None:
     core.handle_option(0, announced(1, B1), 0)
     assert core.handle_subflow_closed(1, 0, failed=True) == [StartJoin(TOKEN, JOIN_A0_B1)]
     assert core.handle_subflow_closed(9, 0) == []
+
+
+def test_an_address_that_leads_nowhere_is_joined_once_a_route_is_there() -> None:
+    routed = {A0}
+    core = control(reachable=lambda local, remote: local in routed)
+    assert core.add_local_address(A1, "eth1", 0) == []
+    assert core.handle_routes(1) == []
+    routed.add(A1)
+    assert core.handle_routes(2) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    assert core.handle_routes(3) == [], "the join is under way"
+
+
+def test_a_subflow_whose_route_goes_is_checked_and_again_when_it_is_back() -> None:
+    routed = {A0, A1}
+    core = control(reachable=lambda local, remote: local in routed)
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), 0)
+    assert core.handle_routes(1) == []
+    routed.remove(A1)
+    assert core.handle_routes(2) == [CheckSubflow(1, lost=True)]
+    assert core.handle_routes(3) == [], "told once"
+    routed.add(A1)
+    assert core.handle_routes(4) == [CheckSubflow(1, lost=False)]
+    routed.remove(A1)
+    core.handle_routes(5)
+    core.handle_subflow_closed(1, 6)
+    core.handle_subflow_ready(1, ready(JOIN_A1_B0), 6)
+    assert core.handle_routes(7) == [CheckSubflow(1, lost=True)], "another subflow under the same number"
+
+
+def test_another_router_is_a_reason_to_try_soon_what_was_silent() -> None:
+    """And no more than once a second, however often routers change."""
+    core = control()
+    core.add_local_address(A1, "eth1", 0)
+    for _ in range(6):
+        core.handle_join_failed(unanswered(JOIN_A1_B0), 0)
+    assert core.handle_routes(10 * SECOND) == []
+    assert core.handle_routes(10 * SECOND, new_router=True) == [StartJoin(TOKEN, JOIN_A1_B0)]
+    core.handle_join_failed(unanswered(JOIN_A1_B0), 20 * SECOND)
+    assert core.handle_routes(20 * SECOND, new_router=True) == []
+    assert core.poll_timeout() == 21 * SECOND
+    core.handle_join_failed(JoinFailed(TOKEN, JOIN_A1_B0, "refused by the peer"), 30 * SECOND)
+    assert core.handle_routes(99 * SECOND, new_router=True) == []
+    assert core.poll_timeout() is None
 
 
 def test_fallback_ends_all_of_it() -> None:
