@@ -142,7 +142,9 @@ class Explorer:
             self._shared.deadlines.cancel((TimerKind.RETURN, group.number))
             del self._by_key[group.key], self._groups[group.number]
         elif group.exploration is not None and group.exploration.leader is context:
-            self._replace_leader(group)
+            group.exploration.order = []  # its own; the next makes one when its probe is due
+            if not self._replace_leader(group):
+                self._end(group)
 
     def group_of(self, context: Context) -> PathGroup:
         """Return the group of a context."""
@@ -168,6 +170,8 @@ class Explorer:
         """
         group = self.group_of(context)
         if group.exploration is not None:
+            if not _searches(group.exploration.leader):
+                self._hand_over(group, now_ns)
             if group.exploration.leader is not context:
                 self._shared.count(Shim6Counter.EXPLORATION_SHARED)
             elif first is None:
@@ -258,10 +262,13 @@ class Explorer:
         if exploration.position >= len(exploration.order):
             self._judge_unanswered(exploration)
             # Another context gives it a try: the peer may have trouble with this one alone.
-            self._replace_leader(group)
-            self._reorder(group, now_ns)
-        if group.exploration is not None:
-            self._retransmit(group.exploration.leader, now_ns)
+            self._hand_over(group, now_ns)
+        elif not _searches(exploration.leader):
+            self._hand_over(group, now_ns)
+        if _searches(exploration.leader):
+            self._retransmit(exploration.leader, now_ns)
+        else:
+            self._arm(group, now_ns)  # it is being recovered, or the others are
 
     def pump(self, now_ns: int) -> None:
         """Send the probes that wait, as many as the host's rate allows."""
@@ -291,11 +298,11 @@ class Explorer:
         del self._searches[number]
         if exploration is None:
             return
-        if exploration.leader.state is not ContextState.ESTABLISHED:
-            self._replace_leader(group)
+        if not _searches(exploration.leader):
+            self._hand_over(group, now_ns)
         if exploration.position >= len(exploration.order):
             self._reorder(group, now_ns)
-        if exploration.order and exploration.leader.state is ContextState.ESTABLISHED:
+        if exploration.order and _searches(exploration.leader):
             self._send(exploration.leader, exploration.next_pair(), now_ns)
             exploration.probes += 1
         exploration.due -= 1
@@ -334,8 +341,13 @@ class Explorer:
         exploration.order = [pair for pair in order if context.owns(*pair)]
         exploration.position = 0
 
-    def _replace_leader(self, group: PathGroup) -> None:
-        """Let the next member that needs a pair explore; without one the search is over."""
+    def _hand_over(self, group: PathGroup, now_ns: int) -> None:
+        """Let another member lead the search, if one can, and begin the order of its pairs."""
+        self._replace_leader(group)
+        self._reorder(group, now_ns)
+
+    def _replace_leader(self, group: PathGroup) -> bool:
+        """Let the next member that needs a pair explore; returns whether there is one."""
         exploration = group.exploration
         assert exploration is not None
         numbers = list(group.members)
@@ -345,9 +357,8 @@ class Explorer:
             member = group.members[number]
             if _searches(member):
                 exploration.leader = member
-                return
-        if exploration.leader.number not in group.members:
-            self._end(group)
+                return True
+        return False
 
     def _judge_unanswered(self, exploration: Exploration) -> None:
         """Every pair was tried in vain. If payload came meanwhile, it may be Shim6 alone that does not pass.

@@ -2,6 +2,7 @@
 
 
 from mpcore.shim6.reap_states import ReapState
+from mpcore.shim6.states import ContextState
 from mpcore.sim.shim6_identity import toy_identity
 from mpcore.wire.shim6 import (
     I1,
@@ -10,12 +11,15 @@ from mpcore.wire.shim6 import (
     R2,
     CgaParameterData,
     CgaSignature,
+    I2bis,
     Locator,
     LocatorList,
     LocatorPreferences,
     Message,
     Preference,
     PreferenceFlag,
+    Probe,
+    R1bis,
     ResponderValidator,
     Shim6Option,
     UlidPair,
@@ -130,3 +134,47 @@ def test_a_pair_that_one_context_found_is_not_taken_where_the_peer_calls_it_brok
     later = [probe for probe in probes(lone.wait(60)) if probe.receiver_tag == TAG + 1]
     assert later
     assert {pair_of(probe).peer for probe in later} == {B1}
+
+
+def recover(lone: Lone, fii: int) -> None:
+    """Tell a context, on the pair of its last probe, that the peer has lost it."""
+    sent = [one for *_, one in lone.sent if isinstance(one, Probe) and one.receiver_tag == TAG + fii]
+    pair = pair_of(sent[-1])
+    answers = lone.hear(R1bis(TAG + fii, 9, (ResponderValidator(b"v"),)), pair.peer, pair.local)
+    assert [type(one) for one in answers] == [I2bis]
+
+
+def test_a_search_goes_on_when_the_one_that_leads_it_is_recovered_in_vain() -> None:
+    """RFC 5534 §4.3, §6.5: probes are sent until one is answered; the others need theirs."""
+    lone = established(contexts=2)
+    lone.manager.hint(A1, B1, lone.now_ns)
+    lone.drain()
+    assert {context.reap.state for context in lone.manager.contexts()} == {ReapState.EXPLORING}
+    recover(lone, 0)
+    for _ in range(8):
+        assert TAG + 1 in {probe.receiver_tag for probe in probes(lone.wait(65))}
+    state = lone.manager.find(A1, B1)
+    assert state is None or state.state is not ContextState.ESTABLISHED
+
+
+def test_whoever_begins_to_search_does_not_wait_for_a_leader_that_cannot() -> None:
+    lone = established(contexts=2)
+    say(lone)
+    explore(lone)
+    recover(lone, 0)
+    say(lone, 1)
+    lone.sent.clear()
+    first = probes(lone.wait(17))
+    assert TAG + 1 in {probe.receiver_tag for probe in first}
+
+
+def test_a_search_ends_with_the_last_context_that_needs_it() -> None:
+    lone = established(contexts=2)
+    say(lone)
+    explore(lone)
+    lone.wait(1)
+    group = lone.manager._reap.explorer.group_of(lone.context())
+    assert group.exploration is not None
+    lone.manager.discard(A1, B1)
+    assert group.exploration is None
+    assert probes(lone.wait(100)) == []
