@@ -25,6 +25,8 @@ cdef int sender_init(subflow_t *subflow, int64_t rtt_ns) noexcept nogil
 cdef void sender_clear(subflow_t *subflow) noexcept nogil
 # Silence on a subflow with something to answer that is longer than an answer takes.
 cdef int64_t sender_patience(const subflow_t *subflow) noexcept nogil
+# A timer of `rto_ns` doubled that many times, 60 s at most (RFC 6298 §5.5).
+cdef int64_t sender_backed_off(int64_t rto_ns, int doublings) noexcept nogil
 # True when the peer's window, as seen last, has no room for the oldest segment.
 cdef int sender_window_closed(const subflow_t *subflow) noexcept nogil
 # Room for `segments` more records; 0, or -1 at the limit or when memory is short.

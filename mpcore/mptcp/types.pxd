@@ -311,6 +311,7 @@ cdef struct conn_t:            # owner: Engine
     int64_t fin_ns             # its retransmission
     int64_t data_rto_ns        # data-level retransmission (RFC 8684 §3.3.6)
     uint8_t data_backoff
+    uint8_t data_tries         # of these in a row without a DATA_ACK, and without a reason to wait
     uint8_t data_asked         # the peer was asked for its DATA_ACK, and none has come since
     uint64_t data_recover      # what was sent when that timer fired: up to here each hole is filled at once
     int64_t persist_ns         # window probe
@@ -324,7 +325,6 @@ cdef struct conn_t:            # owner: Engine
     # receive direction: network -> host
     ring_t rx_ring
     reorder_t *reorder
-    uint8_t data_tries         # of these in a row without a DATA_ACK, and without a reason to wait
     uint64_t rx_nxt            # contiguous data
     uint64_t rx_top            # end of the furthest data that came out of order
     uint64_t rx_injected       # given to the host

@@ -167,14 +167,13 @@ cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, in
 
 # --- timers
 
-cdef int64_t timeout_ns(const subflow_t *subflow) noexcept nogil:
-    cdef int64_t rto = subflow.rto_ns
+cdef int64_t sender_backed_off(int64_t rto_ns, int doublings) noexcept nogil:
     cdef int _i
-    for _i in range(subflow.rto_shift):
-        rto *= 2
-        if rto >= RTO_MAX_NS:
-            return RTO_MAX_NS
-    return rto
+    for _i in range(doublings):
+        if rto_ns >= RTO_MAX_NS:
+            break
+        rto_ns *= 2
+    return min(rto_ns, RTO_MAX_NS)
 
 
 cdef void arm_probe(plane_t *plane, subflow_t *subflow) noexcept nogil:
@@ -204,7 +203,7 @@ cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
     if subflow.seg_count == 0:
         subflow.rto_at_ns = NEVER
         return
-    subflow.rto_at_ns = plane.now_ns + timeout_ns(subflow)
+    subflow.rto_at_ns = plane.now_ns + sender_backed_off(subflow.rto_ns, subflow.rto_shift)
     if subflow.srtt_ns and not subflow.suspect:
         subflow.suspect_at_ns = plane.now_ns + sender_patience(subflow)
     arm_probe(plane, subflow)

@@ -9,6 +9,7 @@ from mpcore.mptcp.pathmtu cimport pathmtu_timeout
 from mpcore.mptcp.sender cimport (
     segment_at,
     sender_arm,
+    sender_backed_off,
     sender_oldest_data,
     sender_patience,
     sender_reorder_timeout,
@@ -44,7 +45,7 @@ from mpcore.store.counters cimport COUNTER_MPTCP_RETRANS, COUNTER_SUBFLOW_STALE,
 
 cdef enum:
     JOIN_TRIES = 5             # third ACKs of a join before it is given up
-    BACKOFF_MAX = 6            # doublings of DATA_FIN and probe timers
+    BACKOFF_MAX = 6            # doublings of the timers of DATA_FIN, data and window probes
     SILENT_TRIES = 12          # of these without any answer before the paths are given up
     DATA_TRIES = 15            # repeats in a row that no DATA_ACK answered before the connection is given up
 
@@ -56,7 +57,7 @@ cdef void join_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcep
         subflow_close(plane, conn, subflow, CLOSE_TIMEOUT)
         return
     emit_ack(plane, conn, subflow)
-    subflow.join_ns = plane.now_ns + (subflow.rto_ns << subflow.join_tries)
+    subflow.join_ns = plane.now_ns + sender_backed_off(subflow.rto_ns, subflow.join_tries)
 
 
 cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -165,7 +166,7 @@ cdef void data_fin_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
         conn.fin_tries = 0
         give_up(plane, conn)
         return
-    conn.fin_ns = plane.now_ns + (subflow.rto_ns << min(conn.fin_tries, BACKOFF_MAX))
+    conn.fin_ns = plane.now_ns + sender_backed_off(subflow.rto_ns, min(conn.fin_tries, BACKOFF_MAX))
     transmit_keys(plane, conn)
     for i in range(SUBFLOW_MAX):
         if can_carry(conn.subflows[i]):
@@ -210,7 +211,7 @@ cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
         conn.data_recover = conn.tx_nxt
         if conn.data_backoff < BACKOFF_MAX:
             conn.data_backoff += 1
-    conn.data_rto_ns = plane.now_ns + 2 * (subflow.rto_ns << conn.data_backoff)
+    conn.data_rto_ns = plane.now_ns + sender_backed_off(2 * subflow.rto_ns, conn.data_backoff)
 
 
 cdef void persist_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
@@ -227,7 +228,7 @@ cdef void persist_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     conn.persist_sent_ns = plane.now_ns
     if conn.persist_tries < BACKOFF_MAX:
         conn.persist_tries += 1
-    conn.persist_ns = plane.now_ns + (subflow.rto_ns << conn.persist_tries)
+    conn.persist_ns = plane.now_ns + sender_backed_off(subflow.rto_ns, conn.persist_tries)
     transmit_probes(plane, conn)
 
 

@@ -21,7 +21,14 @@ from mpcore.mptcp.output cimport (
 )
 from mpcore.mptcp.pacing cimport pacing_wait, pacing_wait_ns
 from mpcore.mptcp.scheduler cimport schedule
-from mpcore.mptcp.sender cimport segment_at, sender_patience, sender_push, sender_room, sender_sent
+from mpcore.mptcp.sender cimport (
+    segment_at,
+    sender_backed_off,
+    sender_patience,
+    sender_push,
+    sender_room,
+    sender_sent,
+)
 from mpcore.mptcp.stream cimport stream_reinject_range, stream_room, stream_take_reinject
 from mpcore.mptcp.types cimport (
     NEVER,
@@ -261,7 +268,7 @@ cdef void arm_stream_timers(plane_t *plane, conn_t *conn) noexcept nogil:
         if conn.persist_ns == NEVER:
             subflow = transmit_subflow(conn)
             if subflow != NULL:
-                conn.persist_ns = plane.now_ns + (subflow.rto_ns << conn.persist_tries)
+                conn.persist_ns = plane.now_ns + sender_backed_off(subflow.rto_ns, conn.persist_tries)
     else:
         conn.persist_ns = NEVER
         conn.persist_tries = conn.persist_silent = 0

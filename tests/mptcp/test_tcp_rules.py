@@ -10,7 +10,7 @@ from mpcore.actions import Direction
 from mpcore.counters import Counter
 from mpcore.wire.values import Sack
 from tests.helpers.checkers import ack, field, flags, lacks, payload_size, seq
-from tests.helpers.plane import ISN_REMOTE, MS, SECOND, Output, Plane, peer_seq
+from tests.helpers.plane import ACK, FIN, ISN_REMOTE, MS, SECOND, Output, Plane, peer_seq
 from tests.mptcp.test_sender import MSS, RTT, acked, in_flight, resent, warm
 
 PIECE = bytes(100)
@@ -167,6 +167,33 @@ def test_on_a_long_path_the_probe_takes_the_turn_of_the_timer() -> None:
     assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
     plane.advance(SECOND)
     assert plane.counter(Counter.SUBFLOW_TIMEOUT) >= 1
+
+
+@pytest.mark.parametrize("what", ["DATA_FIN", "window", "data"])
+def test_no_timer_grows_beyond_a_minute(what: str) -> None:
+    """RFC 6298 §5.5 allows a limit of 60 s at least; a path's and the stream's are the same."""
+    plane = Plane()
+    in_flight(plane, 1)
+    plane.advance(900 * MS)
+    acked(plane, 1 + MSS)
+    assert plane.subflow()["rto_ns"] == 2700 * MS
+    window = 0 if what == "window" else 8192
+    if what == "window":
+        plane = Plane(window=0, establish=False)
+        plane.host()
+        plane.peer(window=0)
+        plane.engine.poll_transmit()
+    plane.host(bytes(MSS), seq=0 if what == "window" else MSS, flags=FIN | ACK if what == "DATA_FIN" else ACK)
+    times = []
+    for _ in range(900):
+        output = plane.advance(SECOND)
+        if plane.gone or not plane.state["subflows"]:
+            break
+        if output.network:
+            times.append(plane.now_ns)
+            plane.peer(ack=plane.subflow()["snd_nxt"], window=window)
+    gaps = [later - earlier for earlier, later in pairwise(times)]
+    assert 50 * SECOND < max(gaps) <= 61 * SECOND
 
 
 # RACK and PRR.
