@@ -537,7 +537,7 @@ cdef class Engine:
         try:
             fill_subflow(subflow, effect, now_ns)
             subflow.port = self.port(effect.local)
-            if sender_init(subflow, effect.rtt_ns) < 0:
+            if sender_init(self.plane, subflow, effect.rtt_ns) < 0:
                 raise MemoryError
         except BaseException:
             free(subflow)

@@ -21,7 +21,7 @@ cdef inline uint64_t segment_end(const segment_t *segment) noexcept nogil:
 
 
 # `rtt_ns`: what the handshake took, 0 unknown (RFC 6298 §2). 0, or -1 when memory is short.
-cdef int sender_init(subflow_t *subflow, int64_t rtt_ns) noexcept nogil
+cdef int sender_init(const plane_t *plane, subflow_t *subflow, int64_t rtt_ns) noexcept nogil
 cdef void sender_clear(subflow_t *subflow) noexcept nogil
 # Silence on a subflow with something to answer that is longer than an answer takes.
 cdef int64_t sender_patience(const subflow_t *subflow) noexcept nogil

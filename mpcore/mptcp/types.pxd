@@ -189,7 +189,9 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t sack_cache[8]     # start, end of the blocks seen last: only what is new is walked
     int64_t srtt_ns            # 0: no sample yet
     int64_t rttvar_ns
-    int64_t min_rtt_ns
+    int64_t min_rtt_ns         # the least of the last minutes (RFC 8985 §6.2)
+    int64_t min_half_ns        # the least since min_since_ns
+    int64_t min_since_ns
     int64_t rto_ns
     uint8_t backoff            # timeouts in a row
     uint8_t rto_shift          # doublings of the timer until a round trip is measured (Karn, RFC 6298 §5)

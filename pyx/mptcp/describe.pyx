@@ -62,7 +62,7 @@ cdef dict describe_subflow(const subflow_t *subflow):
         "local_id": subflow.local_id, "remote_id": subflow.remote_id,
         "backup": bool(subflow.backup), "suspect": bool(subflow.suspect),
         "ecn": bool(subflow.ecn),
-        "srtt_ns": subflow.srtt_ns, "rto_ns": subflow.rto_ns,
+        "srtt_ns": subflow.srtt_ns, "min_rtt_ns": subflow.min_rtt_ns, "rto_ns": subflow.rto_ns,
         "cwnd": subflow.cwnd, "ssthresh": subflow.ssthresh,
         "snd_una": subflow.snd_una, "snd_nxt": subflow.snd_nxt, "rcv_nxt": subflow.rcv_nxt,
         "inflight": subflow.inflight, "mss": subflow.mss,

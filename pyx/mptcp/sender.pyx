@@ -58,6 +58,7 @@ cdef enum:
 cdef int64_t RTO_MIN_NS = 200 * <int64_t>MS
 cdef int64_t RTO_MAX_NS = 60000 * <int64_t>MS
 cdef int64_t RTO_FIRST_NS = 1000 * <int64_t>MS
+cdef int64_t LEAST_RTT_HALF_NS = 150000 * <int64_t>MS    # both together as Linux's tcp_min_rtt_wlen
 cdef int64_t DELAYED_ACK_NS = 40 * <int64_t>MS
 # silence that makes a path suspect: well over a delayed ACK and a busy host's pauses, well under the timer's
 # floor
@@ -65,7 +66,7 @@ cdef int64_t SUSPECT_GRACE_NS = 50 * <int64_t>MS
 cdef int64_t SUSPECT_RTTS = 4
 
 
-cdef int sender_init(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
+cdef int sender_init(const plane_t *plane, subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
     subflow.segments = <segment_t *>calloc(FIRST_SEGMENTS, sizeof(segment_t))
     if subflow.segments == NULL:
         return -1
@@ -76,7 +77,7 @@ cdef int sender_init(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
     subflow.pace_at_ns = subflow.ask_at_ns = NEVER
     congestion_init(subflow)
     if rtt_ns:
-        sample_rtt(subflow, rtt_ns)
+        sample_rtt(plane, subflow, rtt_ns)
     return 0
 
 
@@ -209,24 +210,35 @@ cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
     arm_probe(plane, subflow)
 
 
-cdef void sample_rtt(subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
+cdef void note_least_rtt(subflow_t *subflow, int64_t rtt_ns, int64_t now_ns) noexcept nogil:
+    """The least round trip of this half of the window and the one before it (RFC 8985 §6.2)."""
+    cdef int64_t passed = now_ns - subflow.min_since_ns
+    if subflow.min_half_ns == 0 or passed >= LEAST_RTT_HALF_NS:
+        # of the half that has passed something is left, unless it lies further back
+        subflow.min_rtt_ns = subflow.min_half_ns if passed < 2 * LEAST_RTT_HALF_NS else 0
+        subflow.min_half_ns = rtt_ns
+        subflow.min_since_ns = now_ns
+    subflow.min_half_ns = min(subflow.min_half_ns, rtt_ns)
+    if subflow.min_rtt_ns == 0 or rtt_ns < subflow.min_rtt_ns:
+        subflow.min_rtt_ns = rtt_ns
+
+
+cdef void sample_rtt(const plane_t *plane, subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
     """RFC 6298 §2, with Linux's floor of 200 ms for the timer."""
     cdef int64_t error
     if rtt_ns <= 0:
         rtt_ns = 1
     subflow.rto_shift = 0
+    note_least_rtt(subflow, rtt_ns, plane.now_ns)
     if subflow.srtt_ns == 0:
         subflow.srtt_ns = rtt_ns
         subflow.rttvar_ns = rtt_ns // 2
-        subflow.min_rtt_ns = rtt_ns
     else:
         error = subflow.srtt_ns - rtt_ns
         if error < 0:
             error = -error
         subflow.rttvar_ns += (error - subflow.rttvar_ns) // 4
         subflow.srtt_ns += (rtt_ns - subflow.srtt_ns) // 8
-        if rtt_ns < subflow.min_rtt_ns:
-            subflow.min_rtt_ns = rtt_ns
     if subflow.srtt_ns < 1:
         subflow.srtt_ns = 1
     subflow.rto_ns = subflow.srtt_ns + 4 * subflow.rttvar_ns
@@ -270,17 +282,18 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack,
     cdef uint64_t delivered = 0
     cdef uint32_t cut
     cdef int64_t rtt = -1
+    cdef int repeated = 0
     while subflow.seg_count:
         segment = segment_at(subflow, 0)
         if segment_end(segment) > ack:
             break
         if subflow.hole:
             pathmtu_acked(subflow, segment.size)
+        repeated |= segment.flags & SEG_RESENT
         if not segment.flags & SEG_SACKED:
             delivered += segment.size
             recovery_delivered(plane, subflow, segment, tcp)
-            if not segment.flags & SEG_RESENT:
-                rtt = plane.now_ns - segment.sent_ns
+            rtt = plane.now_ns - segment.sent_ns
         forget(subflow, segment)
         subflow.seg_first = (subflow.seg_first + 1) & subflow.seg_mask
         subflow.seg_count -= 1
@@ -296,14 +309,15 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack,
             segment.size -= cut
             delivered += cut
     subflow.snd_una = ack
-    if rtt >= 0:
-        sample_rtt(subflow, rtt)
+    if rtt >= 0 and not repeated:
+        sample_rtt(plane, subflow, rtt)
         congestion_on_rtt(subflow, rtt)
     else:
-        # all of it was sent twice: the time stamp alone tells which copy this answers
+        # where some of it was sent twice, the rest may have waited behind that (RFC 6298 §3): the time stamp
+        # alone tells which copy this answers
         rtt = echoed_rtt(plane, subflow, tcp)
         if rtt >= 0:
-            sample_rtt(subflow, rtt)
+            sample_rtt(plane, subflow, rtt)
     return delivered
 
 
@@ -347,7 +361,7 @@ cdef uint64_t sack_range(plane_t *plane, subflow_t *subflow, uint64_t start, uin
         subflow.sacked_count += 1
         delivered += segment.size
     if rtt >= 0:
-        sample_rtt(subflow, rtt)
+        sample_rtt(plane, subflow, rtt)
     return delivered
 
 

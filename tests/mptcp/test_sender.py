@@ -96,6 +96,37 @@ def test_no_round_trip_is_taken_from_what_was_sent_twice() -> None:
     assert resent(plane.advance(600 * MS), 1 + MSS)
 
 
+def test_no_round_trip_is_taken_from_what_waited_behind_a_repeat() -> None:
+    """RFC 6298 §3: without SACK the ACK of the repeat covers what has arrived long before."""
+    plane = Plane(sack=False, timestamps=False)
+    first = warm(plane)
+    in_flight(plane, 5)
+    plane.advance(RTT)
+    for _ in range(3):
+        acked(plane, first)
+    assert plane.counter(Counter.SUBFLOW_RETRANSMIT) == 1
+    plane.advance(5 * RTT)
+    acked(plane, first + 5 * MSS)
+    assert plane.subflow()["srtt_ns"] == RTT
+
+
+def test_the_least_round_trip_is_that_of_the_last_minutes() -> None:
+    """RFC 8985 §6.2: a route that has become longer shows after five minutes at most."""
+    plane = Plane()
+    offset = warm(plane)
+    least = []
+    for _ in range(40):
+        in_flight(plane, 1)
+        stamp = TS_LOCAL + (plane.now_ns - SECOND) // MS
+        plane.advance(100 * MS)
+        offset += MSS
+        acked(plane, offset, echo=stamp)
+        least.append(plane.subflow()["min_rtt_ns"])
+        plane.advance(10 * SECOND)
+    assert least[:14] == [RTT] * 14
+    assert least[30:] == [100 * MS] * 10
+
+
 def test_the_echoed_timestamp_measures_what_was_sent_twice() -> None:
     """RFC 7323 §4.1."""
     plane = Plane()
