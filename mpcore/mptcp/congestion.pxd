@@ -16,6 +16,8 @@ cdef enum:
 cdef void congestion_used(subflow_t *subflow, int full) noexcept nogil
 # `acked` bytes were newly acknowledged outside fast recovery.
 cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil
+# Data leaves after nothing was in flight.
+cdef void congestion_resume(subflow_t *subflow, int64_t now_ns) noexcept nogil
 # Slow start threshold after a loss while `flight` bytes were sent and not cumulatively acknowledged, whether
 # SACKed or not, and no more than the window; at least two segments (RFC 5681 §3.1 equation 4).
 cdef uint64_t congestion_ssthresh(subflow_t *subflow, uint64_t flight) noexcept nogil

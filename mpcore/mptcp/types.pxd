@@ -113,6 +113,16 @@ cdef struct mapping_t:         # a DSS mapping remembered beyond the segment tha
     uint8_t *buffer            # chunk that collects the bytes until the checksum can be verified, or NULL
 
 
+cdef struct cubic_t:           # CUBIC (RFC 9438 §4.1); windows in segments
+    double maximum             # W_max: the window before the last reduction
+    double prior               # cwnd_prior: the same, whatever fast convergence made of it
+    double k                   # seconds until the maximum is reached again
+    double estimate            # W_est: the window that Reno would have
+    double credit              # bytes of growth not yet taken
+    int64_t epoch_ns           # start of this stage, -1 before it; later by what was not used of it
+    int64_t unused_ns          # since when the window has not been in use, -1: it is
+
+
 cdef struct subflow_t:         # owner: conn_t
     # identity
     uint8_t state
@@ -172,11 +182,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t cwnd_full          # the window alone stopped the sender since use_end was set
     uint64_t use_max           # most bytes in flight meanwhile
     uint64_t use_end           # both are judged anew when this is acknowledged
-    double cubic_max           # CUBIC: window at the last loss, segments (RFC 9438 §4.1)
-    double cubic_k             # seconds until it is reached again
-    double cubic_estimate      # window that Reno would have
-    double cubic_credit        # bytes of growth not yet taken
-    int64_t cubic_epoch_ns     # start of this stage, -1 before it
+    cubic_t cubic
     uint64_t round_end         # HyStart++: the round ends when this is acknowledged
     int64_t round_ns           # its least round trip so far, 0 without a sample
     int64_t last_round_ns      # the round's before
@@ -215,6 +221,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t undo_una
     uint64_t undo_cwnd
     uint64_t undo_ssthresh
+    cubic_t undo_cubic         # RFC 9438 §4.9
     int64_t sent_ns            # last transmission of data
     int64_t pace_ns            # the next segment may leave from then on
     int64_t pace_at_ns         # the same, where somebody waits for it

@@ -10,13 +10,15 @@ cdef void congestion_init(subflow_t *subflow) noexcept nogil:
     subflow.cwnd = INITIAL_SEGMENTS * <uint64_t>subflow.mss
     subflow.ssthresh = <uint64_t>-1
     subflow.cwnd_acked = 0
-    subflow.cubic_epoch_ns = -1
+    subflow.cubic.epoch_ns = subflow.cubic.unused_ns = -1
 
 
 cdef void congestion_idle(subflow_t *subflow) noexcept nogil:
     cdef uint64_t restart = INITIAL_SEGMENTS * <uint64_t>subflow.mss
     if subflow.cwnd > restart:
         subflow.cwnd = restart
+        # where slow start ends is where the next stage begins
+        subflow.cubic.epoch_ns = -1
 
 
 cdef enum:
@@ -66,38 +68,56 @@ cdef double CUBIC_ALPHA = 3.0 * (1.0 - 0.7) / (1.0 + 0.7)
 cdef void cubic_on_loss(subflow_t *subflow) noexcept nogil:
     """RFC 9438 §4.6, §4.7: remember the window at the loss, less when it is falling (fast convergence)."""
     cdef double window = <double>subflow.cwnd / subflow.mss
-    if window < subflow.cubic_max:
-        subflow.cubic_max = window * (1.0 + CUBIC_BETA) / 2.0
+    subflow.cubic.prior = window
+    if window < subflow.cubic.maximum:
+        subflow.cubic.maximum = window * (1.0 + CUBIC_BETA) / 2.0
     else:
-        subflow.cubic_max = window
-    subflow.cubic_epoch_ns = -1
+        subflow.cubic.maximum = window
+    subflow.cubic.epoch_ns = -1
 
 
 cdef void cubic_start(subflow_t *subflow, double window, int64_t now_ns) noexcept nogil:
     """A new stage of congestion avoidance (RFC 9438 §4.2)."""
-    subflow.cubic_epoch_ns = now_ns
-    subflow.cubic_estimate = window
-    if subflow.cubic_max < window:
-        subflow.cubic_max = window
-    subflow.cubic_k = cbrt((subflow.cubic_max - window) / CUBIC_C)
+    subflow.cubic.epoch_ns = now_ns
+    subflow.cubic.unused_ns = -1
+    subflow.cubic.estimate = window
+    if subflow.cubic.maximum < window:
+        subflow.cubic.maximum = window
+    subflow.cubic.k = cbrt((subflow.cubic.maximum - window) / CUBIC_C)
+
+
+cdef void cubic_skip(subflow_t *subflow, int64_t now_ns) noexcept nogil:
+    """Time in which the window was not used does not count (RFC 9438 §4.2, §5.8)."""
+    if subflow.cubic.unused_ns >= 0 and subflow.cubic.epoch_ns >= 0:
+        subflow.cubic.epoch_ns += now_ns - subflow.cubic.unused_ns
+    subflow.cubic.unused_ns = -1
+
+
+cdef void congestion_resume(subflow_t *subflow, int64_t now_ns) noexcept nogil:
+    # a window that was not filled before the pause goes on not to be used until it is
+    if is_used(subflow):
+        cubic_skip(subflow, now_ns)
 
 
 cdef void cubic_on_ack(subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil:
     """RFC 9438 §4.2 to §4.5: follow the cubic, never slower than Reno would be."""
     cdef double window = <double>subflow.cwnd / subflow.mss
-    cdef double elapsed, target
-    if subflow.cubic_epoch_ns < 0:
+    cdef double elapsed, target, alpha
+    cubic_skip(subflow, now_ns)
+    if subflow.cubic.epoch_ns < 0:
         cubic_start(subflow, window, now_ns)
-    elapsed = <double>(now_ns - subflow.cubic_epoch_ns + subflow.srtt_ns) / 1e9 - subflow.cubic_k
-    target = CUBIC_C * elapsed * elapsed * elapsed + subflow.cubic_max
-    subflow.cubic_estimate += CUBIC_ALPHA * (<double>acked / subflow.mss) / window
-    target = max(target, subflow.cubic_estimate)
+    # back where the loss was, Reno's own increase is fair (RFC 9438 §4.3)
+    alpha = 1.0 if subflow.cubic.estimate >= subflow.cubic.prior else CUBIC_ALPHA
+    elapsed = <double>(now_ns - subflow.cubic.epoch_ns + subflow.srtt_ns) / 1e9 - subflow.cubic.k
+    target = CUBIC_C * elapsed * elapsed * elapsed + subflow.cubic.maximum
+    subflow.cubic.estimate += alpha * (<double>acked / subflow.mss) / window
+    target = max(target, subflow.cubic.estimate)
     target = min(max(target, window), 1.5 * window)
     # the growth of a round trip, spread over its acknowledgements
-    subflow.cubic_credit += (target - window) * <double>acked / window
-    if subflow.cubic_credit >= subflow.mss:
-        subflow.cwnd += <uint64_t>subflow.cubic_credit
-        subflow.cubic_credit = 0.0
+    subflow.cubic.credit += (target - window) * <double>acked / window
+    if subflow.cubic.credit >= subflow.mss:
+        subflow.cwnd += <uint64_t>subflow.cubic.credit
+        subflow.cubic.credit = 0.0
 
 
 cdef uint64_t lia_divisor(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
@@ -145,9 +165,16 @@ cdef int is_used(const subflow_t *subflow) noexcept nogil:
 
 
 cdef void congestion_on_ack(conn_t *conn, subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil:
+    if is_used(subflow):
+        grow(conn, subflow, acked, now_ns)
+    elif subflow.cubic.unused_ns < 0:
+        subflow.cubic.unused_ns = now_ns
+    if subflow.snd_una == subflow.snd_nxt and subflow.cubic.unused_ns < 0:
+        subflow.cubic.unused_ns = now_ns
+
+
+cdef void grow(conn_t *conn, subflow_t *subflow, uint64_t acked, int64_t now_ns) noexcept nogil:
     cdef uint64_t needed
-    if not is_used(subflow):
-        return
     if subflow.cwnd < subflow.ssthresh:
         subflow.cwnd += acked
         if subflow.cwnd > subflow.ssthresh:

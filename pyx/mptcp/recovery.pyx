@@ -127,6 +127,7 @@ cdef void remember_window(subflow_t *subflow) noexcept nogil:
     subflow.undo_una = subflow.snd_una
     subflow.undo_cwnd = subflow.cwnd
     subflow.undo_ssthresh = subflow.ssthresh
+    subflow.undo_cubic = subflow.cubic
 
 
 cdef void recovery_enter(subflow_t *subflow, uint64_t flight) noexcept nogil:
@@ -242,6 +243,8 @@ cdef void recovery_take_back(plane_t *plane, subflow_t *subflow) noexcept nogil:
     subflow.reordered = 1
     if subflow.cwnd < subflow.undo_cwnd:
         subflow.cwnd = subflow.undo_cwnd
+        # the stage goes on where it was (RFC 9438 §4.9)
+        subflow.cubic = subflow.undo_cubic
     if subflow.ssthresh < subflow.undo_ssthresh:
         subflow.ssthresh = subflow.undo_ssthresh
 

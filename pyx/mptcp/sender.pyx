@@ -9,6 +9,7 @@ from mpcore.mptcp.congestion cimport (
     congestion_init,
     congestion_on_ack,
     congestion_on_rtt,
+    congestion_resume,
     congestion_used,
 )
 from mpcore.mptcp.ecn cimport ecn_echoed
@@ -143,8 +144,10 @@ cdef uint32_t sender_stamp(const subflow_t *subflow, int64_t sent_ns) noexcept n
 
 cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, int resent) noexcept nogil:
     # a window that was not used for long says nothing any more (RFC 5681 §4.1)
-    if not resent and subflow.inflight == 0 and plane.now_ns - subflow.sent_ns > subflow.rto_ns:
-        congestion_idle(subflow)
+    if not resent and subflow.inflight == 0:
+        if plane.now_ns - subflow.sent_ns > subflow.rto_ns:
+            congestion_idle(subflow)
+        congestion_resume(subflow, plane.now_ns)
     subflow.sent_ns = plane.now_ns
     segment.sent_ns = plane.now_ns
     pacing_sent(plane, subflow, segment.size)
