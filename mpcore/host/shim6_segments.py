@@ -9,7 +9,7 @@ import struct
 
 from mpcore.errors import HostError
 from mpcore.host.rtnetlink import RouteSocket, parse_attributes
-from mpcore.host.shim6_sockets import NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY
+from mpcore.host.sock_diag import NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY
 from mpcore.shim6.own_errors import TcpFlow
 from mpcore.shim6.segment import segment_of
 
