@@ -50,6 +50,10 @@ class Host:
         self.paths.register(self.selector)
         self.selector.register(monitor.fileno(), selectors.EVENT_READ, self.on_addresses)
 
+    def on_routes(self, new_router: bool) -> None:
+        self.upkeep.apply()
+        self.note()
+
     def note(self) -> None:
         self.changes += 1
 
@@ -61,7 +65,7 @@ class Host:
         for key, _ in self.selector.select(0.02):
             key.data()
         if self.paths.poll_timeout() is not None:
-            self.paths.look(lambda new_router: self.upkeep.apply())
+            self.paths.look(self.on_routes)
         due = self.upkeep.poll_timeout()
         if due is not None and due <= time.monotonic_ns():
             self.upkeep.handle_timeout(time.monotonic_ns())
