@@ -18,6 +18,11 @@ class Row:
     info: dict[str, Any]
 
     @property
+    def per_s(self) -> float:
+        """How many a second."""
+        return 1e9 / self.ns
+
+    @property
     def ours(self) -> bool:
         """Whether it measured mpcore."""
         return self.name.startswith("mpcore")

@@ -128,12 +128,17 @@ PACKETS = (
     Target("Shim6 insert, 1460 B, ns", _of("Shim6 insert, 1460 B, 256 at once", "ns"), most=60),
     Target("Shim6 remove, 1460 B, ns", _of("Shim6 remove, 1460 B, 256 at once", "ns"), most=60),
 )
+ESTABLISHED = "Shim6 context established with {}, both ends"
+CONTEXTS = (
+    Target("Shim6 contexts a second, HBA", _of(ESTABLISHED.format("HBA"), "per_s"), least=1500),
+    Target("Shim6 contexts a second, CGA-2048", _of(ESTABLISHED.format("CGA-2048"), "per_s"), least=300),
+)
 QUEUES = (
     Target("queue, small packets, times as fast as C", _times(QUEUE, "C program"), least=0.95),
     Target("  both setting a mark", _times(MARKED, "C program"), least=0.95),
     Target("queue, bulk TCP, times as fast as netfilterqueue", _times(BULK, "netfilterqueue"), least=4),
 )
-TARGETS = CHECKSUM + REORDERING + PACKETS + QUEUES
+TARGETS = CHECKSUM + REORDERING + PACKETS + CONTEXTS + QUEUES
 
 
 def lines(results: Results) -> list[list[str]]:

@@ -108,12 +108,13 @@ class Shim6Config(Section, frozen=True):
     max_locators: Annotated[int, msgspec.Meta(ge=1, le=64)] = 16
     # Conversations without context that are watched.
     max_flows: Count = 65536
-    # Messages of the whole host in a second: R1, R1bis, Errors, verifications of lists, Update Requests. Four
-    # times as many messages of strangers as R1 and R1bis may be sent are looked at.
-    r1_per_second: PerSecond = 1000
+    # Messages of the whole host in a second: R1, R1bis, Errors, signatures of lists that are verified (of
+    # locators that a hash proves ten times as many), Update Requests. Three times as many messages of
+    # strangers as R1 and R1bis may be sent are looked at.
+    r1_per_second: PerSecond = 2000
     r1bis_per_second: PerSecond = 200
     errors_per_second: PerSecond = 10
-    verifications_per_second: PerSecond = 200
+    verifications_per_second: PerSecond = 500
     updates_per_second: PerSecond = 200
     # Answers of one context in a second.
     answers_per_second: PerSecond = 20

@@ -31,8 +31,8 @@ from mpcore.wire.rewrite import context_tag
 from mpcore.wire.shim6 import PROTOCOL_SHIM6
 
 EVENTS_MAX = 4096
-# Messages of strangers that are looked at for each R1 and R1bis that may be sent: I1, I2, and as many more.
-MESSAGES_PER_ANSWER = 4
+# Messages of strangers that are looked at for each R1 and R1bis that may be sent: I1, I2, and one more.
+MESSAGES_PER_ANSWER = 3
 CONTROL_HOP_LIMIT = 64
 PACKET_GSO = 4  # as in mpcore/store/packet.pxd
 _SOURCE, _DESTINATION = slice(8, 24), slice(24, 40)

@@ -37,9 +37,17 @@ def verify_locators(
 
     VerificationError when the structure is not the ULID's: the message is dropped in silence. LocatorError
     for the first locator that is refused: the list and its message are ignored, and Error 2 points to its
-    method (RFC 5533 §7.2). RSA comes last and once, after all that is cheap.
+    method (RFC 5533 §7.2).
     """
     verify_ulid(ulid, parameters)
+    verify_list(locators, parameters, signature)
+
+
+def verify_list(locators: LocatorList, parameters: CgaParameters, signature: bytes | None) -> None:
+    """Return when every locator is bound to a structure that is the peer's, else raise LocatorError.
+
+    RSA comes last and once, after all that is cheap.
+    """
     signed = []
     for index, locator in enumerate(locators.locators):
         try:

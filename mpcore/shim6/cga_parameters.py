@@ -7,6 +7,7 @@ it, and only signatures look inside.
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 from mpcore.errors import WireError
 from mpcore.shim6.prefixes import MULTI_PREFIX, PREFIX_SIZE, MultiPrefix, parse_multi_prefix
@@ -16,6 +17,7 @@ COLLISIONS_MAX = 2
 _KEY_AT = MODIFIER_SIZE + PREFIX_SIZE + 1
 _DER_SEQUENCE = 0x30
 _DER_LONG = 0x80
+_EXTENSIONS_KEPT = 256  # read ones: a structure is looked into for each locator of a list
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,12 @@ def walk_extensions(extensions: bytes) -> Iterator[tuple[int, bytes]]:
 
 def multi_prefix_of(parameters: CgaParameters) -> MultiPrefix | None:
     """Return the Multi-Prefix extension, or None; WireError for malformed extensions or two of it."""
-    found = [data for kind, data in walk_extensions(parameters.extensions) if kind == MULTI_PREFIX]
+    return _multi_prefix_in(parameters.extensions)
+
+
+@lru_cache(maxsize=_EXTENSIONS_KEPT)
+def _multi_prefix_in(extensions: bytes) -> MultiPrefix | None:
+    found = [data for kind, data in walk_extensions(extensions) if kind == MULTI_PREFIX]
     if len(found) > 1:
         raise WireError("the CGA parameters have more than one Multi-Prefix extension")
     return parse_multi_prefix(found[0]) if found else None

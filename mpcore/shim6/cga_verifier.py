@@ -4,8 +4,8 @@ from functools import lru_cache
 
 from mpcore.errors import WireError
 from mpcore.shim6.cga_errors import LocatorError, VerificationError
-from mpcore.shim6.cga_locators import verify_locators, verify_ulid
-from mpcore.shim6.cga_parameters import parse_parameters
+from mpcore.shim6.cga_locators import verify_list, verify_ulid
+from mpcore.shim6.cga_parameters import CgaParameters, parse_parameters
 from mpcore.wire.shim6 import LocatorList
 
 CACHED_ANSWERS = 1024
@@ -17,11 +17,7 @@ class CgaVerifier:
 
     def owns(self, ulid: bytes, parameters: bytes) -> bool:
         """Tell whether a parameter structure is the one of this ULID, or of its set."""
-        try:
-            verify_ulid(ulid, parse_parameters(parameters))
-        except (WireError, VerificationError):
-            return False
-        return True
+        return _owned(ulid, parameters) is not None
 
     def refused(
         self, ulid: bytes, locators: LocatorList, parameters: bytes, signature: bytes | None
@@ -34,11 +30,23 @@ class CgaVerifier:
 
 
 @lru_cache(maxsize=CACHED_ANSWERS)
-def _refused(ulid: bytes, locators: LocatorList, parameters: bytes, signature: bytes | None) -> int | None:
+def _owned(ulid: bytes, parameters: bytes) -> CgaParameters | None:
+    """Return the structure when it is the ULID's."""
     try:
-        verify_locators(ulid, locators, parse_parameters(parameters), signature)
+        parsed = parse_parameters(parameters)
+        verify_ulid(ulid, parsed)
+    except (WireError, VerificationError):
+        return None
+    return parsed
+
+
+@lru_cache(maxsize=CACHED_ANSWERS)
+def _refused(ulid: bytes, locators: LocatorList, parameters: bytes, signature: bytes | None) -> int | None:
+    parsed = _owned(ulid, parameters)
+    if parsed is None:
+        return 0
+    try:
+        verify_list(locators, parsed, signature)
     except LocatorError as error:
         return error.index
-    except (WireError, VerificationError):
-        return 0
     return None

@@ -18,6 +18,7 @@ from mpcore.wire.shim6 import (
     LocatorPreferences,
     OptionType,
     Shim6Option,
+    VerificationMethod,
     find_option,
     option_offset,
 )
@@ -79,7 +80,7 @@ class Claims:
         signature = find_option(arrival.message, CgaSignature)
         key = _digest(ulid, locators, parameters, signature)
         if key not in self._verdicts:
-            if not self._shared.verify_limit.take(arrival.now_ns):
+            if not self._may_verify(locators, arrival.now_ns):
                 self._shared.count(Shim6Counter.LIMIT_VERIFY)
                 return False
             self._remember(
@@ -96,6 +97,14 @@ class Claims:
         if at is not None:
             complain(self._shared, arrival, ErrorCode.VERIFICATION_FAILED, at + _METHODS_AT + refused)
         return False
+
+    def _may_verify(self, locators: LocatorList, now_ns: int) -> bool:
+        """Take from the host's allowance what a list costs: hashes for each locator, RSA once for all."""
+        methods = [locator.method for locator in locators.locators]
+        hashes = methods.count(VerificationMethod.HBA)
+        if hashes and not self._shared.hash_limit.take(now_ns, hashes):
+            return False
+        return VerificationMethod.CGA not in methods or self._shared.verify_limit.take(now_ns)
 
     def _remember(self, key: bytes, verdict: int | None) -> None:
         self._verdicts[key] = verdict

@@ -72,5 +72,5 @@ def is_routable(address: bytes) -> bool:
     RFC 5534 §3.1 leaves link-local addresses out. Below ::/64 are the unspecified address, loopback and forms
     of IPv4 addresses, none of which stands in a packet between hosts.
     """
-    value = IPv6Address(address)
-    return not (value.is_multicast or value.is_link_local or prefix_of(address) == bytes(PREFIX_SIZE))
+    is_link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
+    return not (address[0] == 0xFF or is_link_local or prefix_of(address) == bytes(PREFIX_SIZE))

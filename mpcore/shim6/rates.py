@@ -12,13 +12,14 @@ class RateLimit:
         self._limit = limit
         self._taken: deque[int] = deque()
 
-    def take(self, now_ns: int) -> bool:
-        """Take a token; False when none is left."""
-        if self.next_ns(now_ns) > now_ns:
+    def take(self, now_ns: int, tokens: int = 1) -> bool:
+        """Take tokens; False, and none is taken, when too few are left."""
+        back = len(self._taken) + tokens - self._limit  # how many have to be back by now
+        if tokens > self._limit or (back > 0 and self._taken[back - 1] + SECOND > now_ns):
             return False
-        if len(self._taken) >= self._limit:
+        for _ in range(back):
             self._taken.popleft()
-        self._taken.append(now_ns)
+        self._taken.extend([now_ns] * tokens)
         return True
 
     def next_ns(self, now_ns: int) -> int:

@@ -56,10 +56,10 @@ class Shim6Settings:
     max_contexts_per_prefix: int = 4096
     max_locators: int = 16
     max_flows: int = 65536
-    r1_per_second: int = 1000
+    r1_per_second: int = 2000
     r1bis_per_second: int = 200
     errors_per_second: int = 10
-    verifications_per_second: int = 200
+    verifications_per_second: int = 500
     updates_per_second: int = 200
     # Of one context: answers by R2, repeated I2 and I2bis, probes that answer probes.
     answers_per_second: int = 20

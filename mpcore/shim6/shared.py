@@ -31,6 +31,8 @@ SENT_COUNTERS = {
     "Probe": Shim6Counter.PROBE_TX,
     "ErrorMessage": Shim6Counter.ERROR_TX,
 }
+# HBA locators judged for each signature: a hash costs so much less than RSA.
+HASHES_PER_VERIFICATION = 10
 
 
 class TimerKind(Enum):
@@ -69,6 +71,7 @@ class Shared:
         self.events: deque[Event] = deque()
         self.error_limit = RateLimit(settings.errors_per_second)
         self.verify_limit = RateLimit(settings.verifications_per_second)
+        self.hash_limit = RateLimit(HASHES_PER_VERIFICATION * settings.verifications_per_second)
         self.in_use: Callable[[Context], bool] = lambda context: False
         # Numbers of contexts whose record is another than it was; None while nobody keeps records.
         self.touched: dict[int, None] | None = None

@@ -23,6 +23,7 @@ from mpcore.wire.shim6 import (
     I2bis,
     Keepalive,
     KeepaliveTimeout,
+    Locator,
     LocatorList,
     LocatorPreferences,
     Preference,
@@ -34,6 +35,7 @@ from mpcore.wire.shim6 import (
     UnknownMessage,
     UnknownOption,
     UpdateRequest,
+    VerificationMethod,
     emit_message,
     find_option,
 )
@@ -629,14 +631,37 @@ def test_floods_meet_limits_and_are_counted() -> None:
     assert lone.manager.contexts() == ()
 
 
-def test_verifications_are_limited() -> None:
-    lone = Lone(Shim6Settings(verifications_per_second=2))
-    for number in range(5):
+def establish_by(lone: Lone, method: VerificationMethod, contexts: int) -> None:
+    """Let a peer begin contexts at once, with lists that are all different, and right."""
+    lone.manager._shared.verifier.refused = lambda *claim: None  # type: ignore[method-assign]
+    for number in range(contexts):
         r1 = r1_of(lone, I1(number, 5, (ForkedInstance(number + 1),)))
-        options = (validator_of(r1), ForkedInstance(number + 1), *peer_options(generation=number))
+        _, parameters = peer_options()
+        listed = LocatorList(number, (Locator(B1, method), Locator(B2, method)))
+        options = (validator_of(r1), ForkedInstance(number + 1), listed, parameters)
         lone.hear(I2(number, 5, r1.responder_nonce, options))
-    assert len(lone.manager.contexts()) == 2
-    assert lone.count(Shim6Counter.LIMIT_VERIFY) == 3
+
+
+@pytest.mark.parametrize(
+    ("method", "verifications", "accepted"),
+    [(VerificationMethod.CGA, 2, 2), (VerificationMethod.HBA, 1, 5), (VerificationMethod.HBA, 0, 0)],
+)
+def test_verifications_are_limited(method: VerificationMethod, verifications: int, accepted: int) -> None:
+    """RFC 5533 §16.2: a signature takes one of the allowance, a locator that a hash proves a tenth."""
+    lone = Lone(Shim6Settings(verifications_per_second=verifications))
+    establish_by(lone, method, 8)
+    assert len(lone.manager.contexts()) == accepted
+    assert lone.count(Shim6Counter.LIMIT_VERIFY) == 8 - accepted
+
+
+@pytest.mark.parametrize(
+    ("method", "contexts"), [(VerificationMethod.HBA, 1500), (VerificationMethod.CGA, 300)]
+)
+def test_the_limits_leave_room_for_a_busy_second(method: VerificationMethod, contexts: int) -> None:
+    """As many contexts as one core can make in a second are not refused for being too many."""
+    lone = Lone(Shim6Settings())
+    establish_by(lone, method, contexts)
+    assert len(lone.manager.contexts()) == contexts
 
 
 def test_contexts_are_limited_in_all_and_per_prefix() -> None:
