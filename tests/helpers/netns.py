@@ -20,6 +20,7 @@ from mpcore.lab.accounting import kernel_counters
 from mpcore.lab.demo import mpcore_daemon
 from mpcore.lab.host import NETNS_DIR, Host
 from mpcore.lab.pattern import pattern_sha256
+from mpcore.lab.settings import LinkSettings
 from mpcore.lab.sockets import is_listening
 from mpcore.lab.topology import Lab
 from mpcore.lab.transfer import Received
@@ -61,10 +62,12 @@ def lab() -> Iterator[Lab]:
 
 
 @contextmanager
-def make_lab(*rates_mbit: float | None, announce: bool = True, source_routing: bool = False) -> Iterator[Lab]:
+def make_lab(
+    *links: LinkSettings | float | None, announce: bool = True, source_routing: bool = False
+) -> Iterator[Lab]:
     """Build a laboratory, by default as the fixture `lab` does, and take it down."""
     needs_root()
-    with Lab(rates_mbit or (100, 100), source_routing=source_routing) as standing:
+    with Lab(links or (100, 100), source_routing=source_routing) as standing:
         if announce:
             for link in standing.links[1:]:
                 for version in (4, 6):

@@ -3,13 +3,14 @@
 import socket
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mpcore.host.flowsets import TABLE
 from mpcore.lab.host import Host
+from mpcore.lab.settings import LinkSettings
 from mpcore.lab.shim6_hosts import Shim6Host, make_shim6_hosts
 from mpcore.lab.topology import Lab
 from tests.helpers.netns import inside, make_lab
@@ -17,6 +18,9 @@ from tests.kernel.support import Daemon, running
 
 PORT = 7000
 TIMEOUT_S = 30.0
+UDP_PORT = 7001
+PATIENCE_S = 0.1  # how long one packet may take before it is sent again
+ECHO_REQUEST, ECHO_REPLY = 128, 129  # RFC 4443 §4
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,9 +70,9 @@ class Shim6Pair(Shim6Lab):
 
 
 @contextmanager
-def shim6_lab(folder: Path, links: int = 2) -> Iterator[Shim6Lab]:
+def shim6_lab(folder: Path, links: int = 2, link: LinkSettings | float = 100) -> Iterator[Shim6Lab]:
     """Make the hosts, and the parameters of their addresses in `folder`; assert that no rule is left."""
-    with make_lab(*[100] * links, announce=False) as lab:
+    with make_lab(*[link] * links, announce=False) as lab:
         yield Shim6Lab(lab, make_shim6_hosts(lab, folder))
         for host in lab.hosts:
             assert not leftovers(host)
@@ -76,13 +80,17 @@ def shim6_lab(folder: Path, links: int = 2) -> Iterator[Shim6Lab]:
 
 @contextmanager
 def shim6_pair(
-    folder: Path, *more: str, links: int = 2, prepare: Callable[[Shim6Lab], None] = lambda ends: None
+    folder: Path,
+    *more: str,
+    links: int = 2,
+    link: LinkSettings | float = 100,
+    prepare: Callable[[Shim6Lab], None] = lambda ends: None,
 ) -> Iterator[Shim6Pair]:
     """Run a daemon on both hosts while the block lasts, with `more` settings, each KEY=VALUE.
 
     `prepare` is called before they start.
     """
-    with shim6_lab(folder, links) as ends:
+    with shim6_lab(folder, links, link) as ends:
         prepare(ends)
         with (
             running(ends.lab.a, folder, *settings(folder, "a"), *more) as a,
@@ -147,3 +155,49 @@ def swap(client: socket.socket, server: socket.socket, data: bytes) -> None:
                 got += receiver.recv(len(data))
             sending.result()
         assert got == data
+
+
+@contextmanager
+def talks(pair: Shim6Lab) -> Iterator[tuple[socket.socket, socket.socket, socket.socket]]:
+    """Have a UDP socket of `a` connected to one of `b`, that one, and a raw one of `a` for echo requests."""
+    with ExitStack() as stack:
+        with inside(pair.lab.b):
+            listener = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        with inside(pair.lab.a):
+            asker = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+            raw = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+            pinger = stack.enter_context(raw)
+        listener.bind((pair.ulid_b, UDP_PORT))
+        for each, port in ((asker, UDP_PORT), (pinger, 0)):
+            each.bind((pair.ulid_a, 0))
+            each.connect((pair.ulid_b, port))
+        for each in (listener, asker, pinger):
+            each.settimeout(PATIENCE_S)
+        yield asker, listener, pinger
+
+
+def asks(asker: socket.socket, listener: socket.socket, data: bytes) -> bool:
+    """Send a datagram there and back; tell whether it came."""
+    try:
+        asker.send(data)
+        got, source = listener.recvfrom(9000)
+        while got != data:
+            got, source = listener.recvfrom(9000)
+        listener.sendto(data, source)
+        while asker.recv(9000) != data:
+            pass
+    except TimeoutError:
+        return False
+    return True
+
+
+def pings(pinger: socket.socket, data: bytes) -> bool:
+    """Send an echo request; tell whether its reply came."""
+    try:
+        pinger.send(bytes([ECHO_REQUEST, 0, 0, 0]) + data)
+        while True:
+            got = pinger.recv(1500)
+            if got[0] == ECHO_REPLY and got[4:] == data:
+                return True
+    except TimeoutError:
+        return False

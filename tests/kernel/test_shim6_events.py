@@ -13,7 +13,7 @@ import pytest
 from mpcore.lab.host import Host
 from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside
-from tests.kernel.shim6_pair import Shim6Lab, Shim6Pair, connect, shim6_pair, swap
+from tests.kernel.shim6_pair import Shim6Lab, Shim6Pair, asks, connect, shim6_pair, swap, talks
 
 pytestmark = pytest.mark.kernel
 LONG = "shim6.send_timeout_s=300"
@@ -79,3 +79,59 @@ def link_local(host: Host) -> str:
     """Return the link-local address of a host on link 1."""
     words = host.run(["ip", "-6", "-br", "addr", "show", "dev", LINK, "scope", "link"]).stdout.split()
     return words[2].partition("/")[0]
+
+
+@pytest.mark.parametrize("event", ["link", "address", "route"])
+def test_a_way_out_that_goes_is_left_at_once(tmp_path: Path, event: str) -> None:
+    """RFC 5534 §3.2, §4.1: link, address or route of the locator in use; programs keep their addresses."""
+    with (
+        talking(tmp_path) as (pair, client, server),
+        talks(pair) as (asker, listener, _),
+    ):
+        assert asks(asker, listener, b"before")
+        if event == "link":
+            pair.lab.links[0].down(pair.lab.a)
+        elif event == "address":
+            pair.lab.a.ip("addr", "del", f"{pair.ulid_a}/64", "dev", LINK)
+        else:
+            lose_route(pair)
+        wait_until(lambda: asks(asker, listener, b"after"), "UDP to go on")
+        swap(client, server, bytes(50_000))
+        assert pair.context_at_a()["current_local"] == pair.second_a
+        assert client.getsockname()[0] == pair.ulid_a
+        assert pair.a.counters()["Shim6ExtSendTimeout"] == 0
+
+
+def lose_route(pair: Shim6Pair) -> None:
+    """Take the route to the peer on link 1 away, from the main table and from that of the address."""
+    host = pair.lab.a
+    rules = [line.split() for line in host.ip("-6", "rule", "show", "from", pair.ulid_a).splitlines()]
+    tables = [words[words.index("lookup") + 1] for words in rules]
+    prefix = host.ip("-6", "route", "show", "dev", LINK, "table", "main", "root", "fd77:1::/64").split()[0]
+    for table in ("main", min(tables)):
+        host.ip("-6", "route", "del", prefix, "dev", LINK, "table", table)
+
+
+def test_an_error_from_the_path_leads_away_from_it(tmp_path: Path) -> None:
+    """RFC 5533 §8, RFC 5534 §3.3: a hint, which a probe in vain of the pair in use confirms."""
+    with talking(tmp_path) as (pair, client, server):
+        pair.lab.links[0].cut(pair.lab.b)
+        client.sendall(b"into the cut")
+        complain(pair, client)
+        assert server.recv(100) == b"into the cut"
+        assert pair.context_at_a()["current_local"] == pair.second_a
+        counters = pair.a.counters()
+        assert counters["Shim6ExtSendTimeout"] == 0
+        assert counters["Shim6ExtIcmpAbsorbed"] > 0
+
+
+def complain(pair: Shim6Pair, client: socket.socket) -> None:
+    """Send an error of a router on link 1 about a segment of a connection: no route (RFC 4443 §3.1)."""
+    source, destination = (socket.inet_pton(socket.AF_INET6, one) for one in (pair.ulid_a, pair.ulid_b))
+    ports = client.getsockname()[1].to_bytes(2) + client.getpeername()[1].to_bytes(2)
+    quoted = bytes.fromhex("6000000000140640") + source + destination + ports + bytes(16)
+    with inside(pair.lab.b):
+        router = socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with router:
+        router.bind((pair.ulid_b, 0))
+        router.sendto(bytes([1, 0, 0, 0, 0, 0, 0, 0]) + quoted, (pair.ulid_a, 0))

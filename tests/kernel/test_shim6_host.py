@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -12,13 +11,10 @@ from mpcore.host.shim6_rules import ASKED, TABLE
 from mpcore.lab.host import Host
 from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside
-from tests.kernel.shim6_pair import Shim6Pair, connect, shim6_pair, swap
+from tests.kernel.shim6_pair import UDP_PORT, Shim6Pair, asks, connect, pings, shim6_pair, swap, talks
 
 pytestmark = pytest.mark.kernel
-UDP_PORT = 7001
-PATIENCE_S = 0.1  # how long one packet may take before it is sent again
 IPV6_MTU_DISCOVER, IPV6_PMTUDISC_DO = 23, 2  # missing in the module socket
-ECHO_REQUEST, ECHO_REPLY = 128, 129  # RFC 4443 §4
 
 
 @pytest.fixture
@@ -105,34 +101,22 @@ def test_what_leaves_after_a_change_fits_at_once(pair: Shim6Pair) -> None:
             assert daemon.counters()["Shim6ExtIcmpMapped"] == 0
 
 
-def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair) -> None:
+@pytest.mark.parametrize("towards", ["both", "a", "b"])
+def test_udp_and_ping_go_on_beside_tcp(pair: Shim6Pair, towards: str) -> None:
     """RFC 5533 §1: every transport between the ULIDs, by one context."""
     client, server = connect(pair)
-    with client, server, ExitStack() as stack:
-        with inside(pair.lab.b):
-            listener = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
-        with inside(pair.lab.a):
-            asker = stack.enter_context(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
-            pinger = stack.enter_context(
-                socket.socket(socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
-            )
-        listener.bind((pair.ulid_b, UDP_PORT))
-        for each, port in ((asker, UDP_PORT), (pinger, 0)):
-            each.bind((pair.ulid_a, 0))
-            each.connect((pair.ulid_b, port))
-        for each in (listener, asker, pinger):
-            each.settimeout(PATIENCE_S)
-
+    with client, server, talks(pair) as (asker, listener, pinger):
         swap(client, server, bytes(5000))
         assert asks(asker, listener, b"before")
         assert pings(pinger, b"before")
         wait_until(pair.established, "a context at both ends")
-        pair.lab.links[0].cut()
+        pair.lab.links[0].cut(*{"both": (), "a": (pair.lab.a,), "b": (pair.lab.b,)}[towards])
         assert not asks(asker, listener, b"into the cut")
         wait_until(lambda: asks(asker, listener, b"after"), "UDP to go on")
         wait_until(lambda: pings(pinger, b"after"), "ping to go on")
         swap(client, server, bytes(5000))
-        wait_until(pair.moved, "both hosts to move")
+        if towards == "both":
+            wait_until(pair.moved, "both hosts to move")
         assert asks(asker, listener, b"moved")
         assert pings(pinger, b"moved")
         # Each fragment has a header of its own, and is put together behind it.
@@ -148,30 +132,3 @@ def segment_size(sock: socket.socket) -> int:
 def asked(host: Host) -> bool:
     """Tell whether short segments between any ULIDs of a host are shown to its daemon."""
     return "elements" in host.run(["nft", "list", "set", "ip6", TABLE, ASKED]).stdout
-
-
-def asks(asker: socket.socket, listener: socket.socket, data: bytes) -> bool:
-    """Send a datagram there and back; tell whether it came."""
-    try:
-        asker.send(data)
-        got, source = listener.recvfrom(9000)
-        while got != data:
-            got, source = listener.recvfrom(9000)
-        listener.sendto(data, source)
-        while asker.recv(9000) != data:
-            pass
-    except TimeoutError:
-        return False
-    return True
-
-
-def pings(pinger: socket.socket, data: bytes) -> bool:
-    """Send an echo request; tell whether its reply came."""
-    try:
-        pinger.send(bytes([ECHO_REQUEST, 0, 0, 0]) + data)
-        while True:
-            got = pinger.recv(1500)
-            if got[0] == ECHO_REPLY and got[4:] == data:
-                return True
-    except TimeoutError:
-        return False

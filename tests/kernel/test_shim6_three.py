@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mpcore.lab.wait import wait_until
-from tests.kernel.shim6_pair import Shim6Pair, connect, contexts, shim6_pair, swap
+from tests.kernel.shim6_pair import Shim6Pair, asks, connect, contexts, shim6_pair, swap, talks
 from tests.kernel.support import Daemon
 
 pytestmark = pytest.mark.kernel
@@ -16,7 +16,7 @@ def test_a_transfer_outlives_two_paths_of_three(tmp_path: Path, towards: str) ->
     """RFC 5534 §4.3: whichever pair fails, one that works carries on; one direction fails, then both."""
     with shim6_pair(tmp_path, links=3) as pair:
         client, server = connect(pair)
-        with client, server:
+        with client, server, talks(pair) as (asker, listener, _):
             swap(client, server, bytes(5000))
             wait_until(pair.established, "a context at both ends")
             assert len(locators(pair.a)) == len(locators(pair.b)) == 3
@@ -25,6 +25,7 @@ def test_a_transfer_outlives_two_paths_of_three(tmp_path: Path, towards: str) ->
             for hosts in ((pair.lab.a if towards == "a" else pair.lab.b,), pair.lab.hosts):
                 cut.append(link_in_use(pair, towards))
                 pair.lab.links[cut[-1]].cut(*hosts)
+                wait_until(lambda: asks(asker, listener, b"after"), "UDP to go on")
                 swap(client, server, bytes(50_000))
             assert len(set(cut)) == 2
             wait_until(lambda: link_in_use(pair, towards) not in cut, "the only path that is left")
