@@ -162,6 +162,14 @@ def status() -> None:
     "the kernel has here.",
 )
 @click.option("--list", "only_list", is_flag=True, help="List the cases and what they are about.")
+@click.option(
+    "--send-timeout",
+    "send_timeout_s",
+    type=click.FloatRange(min=1),
+    default=15.0,
+    show_default=True,
+    help="Shim6's, in seconds, in the case shim6-cut.",
+)
 def bench(
     as_json: bool,
     cases: tuple[str, ...],
@@ -169,6 +177,7 @@ def bench(
     seconds: float,
     settings: tuple[str, ...],
     only_list: bool,
+    send_timeout_s: float,
 ) -> None:
     """Measure mpcore beside the kernel's MPTCP and TCP, in turn, against targets.
 
@@ -192,6 +201,7 @@ def bench(
             seconds=seconds,
             settings=settings,
             say=lambda text: click.echo(text, err=True),
+            send_timeout_s=send_timeout_s,
         )
     click.echo(json.dumps(to_document(result)) if as_json else to_table(result))
     if not result.intact:

@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from mpcore.cli.lab import lab_command
 from mpcore.lab.bench import echo, runner
 from mpcore.lab.bench.bulk import Way, goodput
-from mpcore.lab.bench.cases import CASES, titles
+from mpcore.lab.bench.cases import CASES, build_case, titles
 from mpcore.lab.bench.failure import Loss, stall
 from mpcore.lab.bench.model import Case, CaseResult, Sample, Target, added, alone, ratio
 from mpcore.lab.bench.queue_peers import rewriter
@@ -21,6 +21,8 @@ from mpcore.lab.bench.report import to_document, to_table
 from mpcore.lab.bench.runner import BenchResult
 from mpcore.lab.bench.shim6 import Path as Shim6Path
 from mpcore.lab.bench.shim6 import Shim6Stage, shim6_goodput
+from mpcore.lab.bench.shim6_failure import Loss as Shim6Loss
+from mpcore.lab.bench.shim6_failure import shim6_search, shim6_stall
 from mpcore.lab.bench.stage import KERNEL, TCP, Pair, Stack, Stage
 from mpcore.lab.commands import LabError
 from mpcore.wire.rewrite import Shim6Flow
@@ -99,7 +101,8 @@ class _NoStage:
 
 @contextmanager
 def only(case: Case, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr(runner, "CASES", {case.name: lambda folder, seconds: case})
+    monkeypatch.setattr(runner, "CASES", (case.name,))
+    monkeypatch.setattr(runner, "build_case", lambda *_: case)
     monkeypatch.setattr(runner, "background", lambda: 0.25)
     yield
 
@@ -165,8 +168,8 @@ def test_the_table_shows_figures_targets_and_other_work() -> None:
 
 def test_every_case_has_targets_on_variants_that_it_has() -> None:
     assert list(titles()) == list(CASES)
-    for name, build in CASES.items():
-        case = build(Path(), 1.0)
+    for name in CASES:
+        case = build_case(name, Path(), 1.0)
         assert case.name == name
         assert case.targets
         for target in case.targets:
@@ -284,3 +287,23 @@ def test_a_context_queues_packets_only_once_it_has_left_its_ulids(tmp_path: Path
     assert moved.intact
     assert moved.details["queued"] > 2 * moved.details["bytes"] / 1500
     assert still.details["queued"] < moved.details["queued"] / 10
+
+
+def test_the_send_timeout_is_that_of_the_case_in_which_it_decides() -> None:
+    assert "Send Timeout 3 s" in build_case("shim6-cut", Path(), 1.0, 3.0).title
+    assert build_case("shim6-gone", Path(), 1.0, 3.0).name == "shim6-gone"
+
+
+@pytest.mark.kernel
+def test_a_lost_link_of_a_context_is_timed_and_mended(tmp_path: Path) -> None:
+    needs_root()
+    with Shim6Stage((100, 100), tmp_path) as stage:
+        known = [shim6_stall(loss, Way.UP)(stage) for loss in (Shim6Loss.DOWN, Shim6Loss.ADDRESS)]
+        silent = shim6_search(Shim6Loss.TOWARDS_B, Way.UP, 1.0)(stage)
+        ulid = stage.hosts[0].ulid
+        assert ulid in stage.lab.a.ip("-6", "addr", "show", "dev", "link1")
+    for sample in (*known, silent):
+        assert sample.intact, sample.details
+        assert sample.value > 0
+    assert silent.details["detection_ms"] >= 900
+    assert silent.details["stall_ms"] > silent.value

@@ -10,8 +10,9 @@ from mpcore.lab.bench.bulk import Way, goodput, label, variants
 from mpcore.lab.bench.echo import idle_memory, round_trip, short_connections
 from mpcore.lab.bench.failure import Loss, stall
 from mpcore.lab.bench.model import Case, Target, added, alone, ratio
+from mpcore.lab.bench.shim6 import SEND_TIMEOUT_S, Shim6Stage, shim6_goodput
 from mpcore.lab.bench.shim6 import Path as Shim6Path
-from mpcore.lab.bench.shim6 import Shim6Stage, shim6_goodput
+from mpcore.lab.bench.shim6_failure import KNOWN, SILENT, shim6_search, shim6_stall
 from mpcore.lab.bench.stage import KERNEL, TCP, Pair, Stack, Stage
 from mpcore.lab.settings import LinkSettings
 
@@ -29,6 +30,7 @@ EMULATED_FACTOR = 3  # a transfer over long links takes so much longer than over
 ROUNDS = 10_000
 IDLE_CONNECTIONS = 2000
 BULK_COLUMNS = ("cpu_s_per_gb", "joins", "segments_per_s", "daemon_packets_per_s")
+SEARCH_MS = 520.0  # half a second and one round trip, of which the full queues of both ways take 20 ms
 SHIM6_AT_REST = {
     (Shim6Path.ULIDS, Shim6Path.PLAIN): 0.99,
     (Shim6Path.MOVED, Shim6Path.PLAIN): None,
@@ -185,6 +187,26 @@ def _shim6_moved(folder: Path, seconds: float) -> Case:
     return _shim6_bulk("shim6-moved", title, (None, None), SHIM6_MOVED, folder, seconds)
 
 
+def _shim6_gone(folder: Path, seconds: float) -> Case:
+    runs = {f"{loss.value}, {way.value}": shim6_stall(loss, way) for loss, way in product(KNOWN, Way)}
+    targets = [alone(name, at_most=300.0) for name in runs]
+    title = "stall of TCP over IPv6 when the first of two links of 200 Mbit/s goes at one host, Shim6 at both"
+    stage = partial(Shim6Stage, (200.0, 200.0), folder)
+    return Case("shim6-gone", title, "ms", stage, runs, targets, ("stall_ms", "detection_ms"), inf)
+
+
+def _shim6_cut(folder: Path, seconds: float, send_timeout_s: float = SEND_TIMEOUT_S) -> Case:
+    runs = {
+        f"{loss.value}, {way.value}": shim6_search(loss, way, send_timeout_s)
+        for loss, way in product(SILENT, Way)
+    }
+    targets = [alone(name, at_most=SEARCH_MS) for name in runs]
+    links = "one of two links of 200 Mbit/s"
+    title = f"search among 4 pairs when {links} falls silent, Send Timeout {send_timeout_s:g} s"
+    stage = partial(Shim6Stage, (200.0, 200.0), folder)
+    return Case("shim6-cut", title, "ms", stage, runs, targets, ("detection_ms", "stall_ms"), inf)
+
+
 CASES: Mapping[str, Callable[[Path, float], Case]] = {
     "2x1g": _two_gigabits,
     "unshaped": _unshaped,
@@ -199,9 +221,18 @@ CASES: Mapping[str, Callable[[Path, float], Case]] = {
     "shim6": _shim6,
     "shim6-max": _shim6_unshaped,
     "shim6-moved": _shim6_moved,
+    "shim6-gone": _shim6_gone,
+    "shim6-cut": _shim6_cut,
 }
+
+
+def build_case(name: str, folder: Path, seconds: float, send_timeout_s: float = SEND_TIMEOUT_S) -> Case:
+    """Return a case; the Send Timeout is that of those in which it decides."""
+    if CASES[name] is _shim6_cut:
+        return _shim6_cut(folder, seconds, send_timeout_s)
+    return CASES[name](folder, seconds)
 
 
 def titles() -> dict[str, str]:
     """Return what each case is about."""
-    return {name: build(Path(), 1).title for name, build in CASES.items()}
+    return {name: build_case(name, Path(), 1).title for name in CASES}

@@ -55,12 +55,12 @@ def _stall(stage: Stage, *, pair: Pair, way: Way, loss: Loss, index: int) -> Sam
                 received = transfer.result(AFTER_S)
             finally:
                 _MEND[loss](link, host)
-                _wait_for_link(link)
+                wait_for_link(link)
     details = {"bytes": received.bytes} | ({"error": received.error} if received.error else {})
     return Sample(received.stall_ms(lost_s), received.intact and not received.error, details)
 
 
-def _wait_for_link(link: Link) -> None:
+def wait_for_link(link: Link) -> None:
     """Wait until both ends have their carrier again, so that the next run finds the link whole."""
     for host in (link.a, link.b):
         wait_until(partial(_has_carrier, link, host), "the link to come back")

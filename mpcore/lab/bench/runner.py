@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mpcore.lab.bench.cases import CASES
+from mpcore.lab.bench.cases import CASES, build_case
 from mpcore.lab.bench.machine import describe_link, describe_machine
 from mpcore.lab.bench.model import Case, CaseResult, Measure, Sample, Say
+from mpcore.lab.bench.shim6 import SEND_TIMEOUT_S
 from mpcore.lab.bench.stage import Stage, background
 from mpcore.lab.commands import LabError
 
@@ -30,18 +31,24 @@ class BenchResult:
 
 
 def run_bench(
-    names: Iterable[str], *, runs: int, seconds: float, say: Say, settings: Sequence[str] = ()
+    names: Iterable[str],
+    *,
+    runs: int,
+    seconds: float,
+    say: Say,
+    settings: Sequence[str] = (),
+    send_timeout_s: float = SEND_TIMEOUT_S,
 ) -> BenchResult:
     """Play the cases `names`, all when there are none, `runs` times; a bulk transfer takes `seconds`.
 
-    `settings`, each KEY=VALUE, are those of the daemons that speak MPTCP. `say` hears of progress. Raises
-    LabError.
+    `settings`, each KEY=VALUE, are those of the daemons that speak MPTCP; `send_timeout_s` is Shim6's, where a
+    link falls silent. `say` hears of progress. Raises LabError.
     """
     links: dict[str, list[dict[str, Any]]] = {}
     results = []
     with tempfile.TemporaryDirectory(prefix="mpcore-bench-") as folder:
         for name in tuple(names) or tuple(CASES):
-            case = CASES[name](Path(folder), seconds)
+            case = build_case(name, Path(folder), seconds, send_timeout_s)
             say(f"{case.name}: {case.title}")
             busy = background()
             with case.stage() as stage:

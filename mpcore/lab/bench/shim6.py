@@ -69,11 +69,11 @@ def _measure(stage: Stage, *, path: Path, way: Way, seconds: float) -> Sample:
     for each in stage.hosts:
         each.state_file.unlink(missing_ok=True)  # each run makes a context of its own
     with shim6_daemons(stage.hosts, SEND_TIMEOUT_S):
-        _establish(*stage.hosts, move=path is Path.MOVED)
+        establish(*stage.hosts, move=path is Path.MOVED)
         return _goodput(stage, way, seconds)
 
 
-def _establish(a: Shim6Host, b: Shim6Host, *, move: bool) -> None:
+def establish(a: Shim6Host, b: Shim6Host, *, move: bool) -> None:
     """Make a context between the ULIDs of both, and let it leave them with `move`."""
     with ControlClient(str(a.folder / "control.sock")) as client:
         client.call("shim6_establish", local=a.ulid, peer=b.ulid, fii=0)
