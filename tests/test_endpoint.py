@@ -101,6 +101,19 @@ def test_an_icmp_error_that_cannot_be_true_is_ignored(endpoint: Endpoint) -> Non
     assert endpoint.counters()["MpcoreExtIcmpIgnored"] == 1
 
 
+def test_that_there_was_no_way_ends_no_living_subflow(endpoint: Endpoint) -> None:
+    """RFC 1122 §4.2.3.9: news of the moment, even about what is in flight."""
+    give(endpoint, SYN_OUT)
+    key = MpCapable(flags=0x01, key_sender=5)
+    give(endpoint, replace(SYN_IN, flags=SYN_ACK, src_port=80, dst_port=4000, ack=2, options=(key,)))
+    data = replace(PLAIN_DATA, seq=2, payload=bytes(100))
+    give(endpoint, data)
+    endpoint.handle_icmp(4, icmp_error(4, emit_segment(data)), 0)
+    assert endpoint.counters()["MpcoreExtIcmpIgnored"] == 1
+    (entry,) = endpoint.snapshot()["connections"]
+    assert [subflow["state"] for subflow in entry["subflows"]] == ["established"]
+
+
 def test_a_connection_that_fell_back_in_its_handshake_is_shown_with_the_reason(endpoint: Endpoint) -> None:
     """RFC 8684 §3.1: a SYN/ACK without MP_CAPABLE leaves plain TCP; `mpcore explain` knows it by its ends."""
     give(endpoint, SYN_OUT)

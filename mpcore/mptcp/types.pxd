@@ -149,7 +149,9 @@ cdef struct subflow_t:         # owner: conn_t
     uint32_t ts_recent         # TSval to echo (RFC 7323 §4.3)
     int64_t ts_zero_ns
     uint32_t mss               # payload bytes of a full segment, all options allowed for
-    uint32_t mss_full          # before small segments were tried
+    uint32_t mss_full          # the same before a path was found to take less
+    int64_t mtu_ns             # when a larger size may be tried again (RFC 1191 §6.3)
+    uint64_t mtu_probe         # offset of the segment that tries it, 0 none
     uint8_t hole               # where large segments may be lost in silence, what is known of that
     uint8_t join_hmac[20]      # third ACK of a join that we started
     int64_t join_ns            # its retransmission

@@ -71,7 +71,7 @@ cdef int fill_subflow(subflow_t *subflow, object effect, object now_ns) except -
     subflow.ts_local = effect.ts_local
     subflow.ts_recent = effect.ts_remote
     subflow.ts_zero_ns = now_ns
-    subflow.mss = payload_mss(effect.mss_local, effect.mss_remote)
+    subflow.mss = subflow.mss_full = payload_mss(effect.mss_local, effect.mss_remote)
     subflow.rcv_nxt = subflow.rcv_max = 1
     subflow.snd_edge = 1 + effect.window
     subflow.last_rx_ns = now_ns

@@ -1,15 +1,16 @@
 """The largest segment that a subflow's path takes.
 
-It only ever shrinks, one subflow at a time. What a router refused is cut and sent again at once, and the
-window stays: this is no congestion (RFC 1191 §6.4). Where routers say nothing, large segments that are lost
-again and again are tried in a small size. A path that was merely dead looks alike, so after the first success
-the full size gets one more chance (RFC 4821 §7.7).
+Each subflow has its own. What a router refused is cut and sent again at once, and the window stays: this is
+no congestion (RFC 1191 §6.4). Where routers say nothing, large segments that are lost again and again are tried
+in a small size. A path that was merely dead looks alike, so after the first success the full size gets one more
+chance (RFC 4821 §7.7). Routes change: every ten minutes one segment of the full size shows whether the path
+takes it now (RFC 1191 §6.3, RFC 4821 §7.5).
 """
 
-from libc.stdint cimport uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t
 
 from mpcore.mptcp.recovery cimport recovery_mark_lost
-from mpcore.mptcp.sender cimport segment_at, sender_arm, sender_reserve
+from mpcore.mptcp.sender cimport segment_at, sender_arm, sender_next_lost, sender_reserve
 from mpcore.mptcp.types cimport (
     OPTION_BYTES,
     SEG_FOREIGN,
@@ -36,6 +37,9 @@ cdef enum:
     TRYING = 1                 # small segments are being tried
     DOUBTED = 2                # they arrived, and the full size is tried again
     CONFIRMED = 3              # the small size is kept
+
+
+cdef int64_t AGE_NS = 600000000000    # RFC 1191 §6.3, RFC 8201 §4
 
 
 cdef uint32_t payload_of(const subflow_t *subflow, uint32_t mtu) noexcept nogil:
@@ -85,8 +89,11 @@ cdef void cut(subflow_t *subflow, uint32_t size, uint32_t before, uint32_t after
             piece.size = min(size, whole.size - offset)
 
 
-cdef int shrink(plane_t *plane, subflow_t *subflow, uint32_t size) noexcept nogil:
-    """Take every larger segment in flight for lost and cut it; 0 when there is no place for the pieces."""
+cdef int shrink(const plane_t *plane, subflow_t *subflow, uint32_t size) noexcept nogil:
+    """Take every larger segment in flight for lost and cut it; 0 when there is no place for the pieces.
+
+    It holds for a while.
+    """
     cdef segment_t *segment
     cdef uint32_t before = subflow.seg_count
     cdef uint32_t after = 0
@@ -101,18 +108,21 @@ cdef int shrink(plane_t *plane, subflow_t *subflow, uint32_t size) noexcept nogi
             recovery_mark_lost(subflow, segment)
     cut(subflow, size, before, after)
     subflow.mss = size
-    count(plane, COUNTER_MTU_REDUCED)
+    subflow.mtu_ns = plane.now_ns + AGE_NS
+    subflow.mtu_probe = 0
     return 1
 
 
 cdef int pathmtu_too_big(plane_t *plane, subflow_t *subflow, uint32_t seq, uint32_t mtu) noexcept nogil:
     cdef uint64_t offset = unwrap(seq, subflow.isn_local, subflow.snd_una)
     cdef uint32_t size = payload_of(subflow, mtu)
+    cdef uint32_t most = subflow.mss_full if subflow.mtu_probe else subflow.mss
     # who cannot see our packets does not know what is in flight (RFC 5927 §4.1)
-    if offset < subflow.snd_una or offset >= subflow.snd_nxt or size >= subflow.mss:
+    if offset < subflow.snd_una or offset >= subflow.snd_nxt or size >= most:
         return 0
     if not shrink(plane, subflow, size):
         return 0
+    count(plane, COUNTER_MTU_REDUCED)
     subflow.hole = 0
     subflow.backoff = subflow.rto_shift = 0
     sender_arm(plane, subflow)
@@ -121,21 +131,48 @@ cdef int pathmtu_too_big(plane_t *plane, subflow_t *subflow, uint32_t seq, uint3
 
 cdef void pathmtu_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     cdef uint32_t size = payload_of(subflow, MTU_BASE)
-    cdef uint32_t full = subflow.mss
     cdef int tries = TRIES_AGAIN if subflow.hole == DOUBTED else TRIES
+    if subflow.mtu_probe:
+        # it need not be repeated in that size to show that it is lost
+        shrink(plane, subflow, subflow.mss)
     if subflow.hole == TRYING or subflow.backoff < tries or subflow.seg_count == 0 or (
             segment_at(subflow, 0).size <= size or not shrink(plane, subflow, size)):
         return
-    if subflow.hole == DOUBTED:
-        subflow.hole = CONFIRMED
-    else:
-        subflow.hole = TRYING
-        subflow.mss_full = full
+    count(plane, COUNTER_MTU_REDUCED)
+    subflow.hole = CONFIRMED if subflow.hole == DOUBTED else TRYING
 
 
 cdef void pathmtu_acked(subflow_t *subflow, uint32_t size) noexcept nogil:
-    if subflow.hole == TRYING:
+    if size > subflow.mss:
+        subflow.mss = size
+        subflow.mtu_probe = 0
+        subflow.hole = 0
+    elif subflow.hole == TRYING:
         subflow.hole = DOUBTED
         subflow.mss = subflow.mss_full
     elif subflow.hole == DOUBTED and size > payload_of(subflow, MTU_BASE):
         subflow.hole = 0
+
+
+cdef uint32_t pathmtu_size(const plane_t *plane, const subflow_t *subflow) noexcept nogil:
+    """RFC 4821 §7.4: nothing is tried while there is other trouble."""
+    if (subflow.mss >= subflow.mss_full or plane.now_ns < subflow.mtu_ns or subflow.hole == TRYING
+            or subflow.recovering or subflow.lost_count or subflow.suspect):
+        return subflow.mss
+    return subflow.mss_full
+
+
+cdef void pathmtu_sent(const plane_t *plane, subflow_t *subflow, uint32_t size) noexcept nogil:
+    if size > subflow.mss:
+        subflow.mtu_probe = subflow.snd_nxt
+        subflow.mtu_ns = plane.now_ns + AGE_NS
+
+
+cdef void pathmtu_again(const plane_t *plane, subflow_t *subflow, const segment_t *segment) noexcept nogil:
+    if subflow.mtu_probe and segment.size > subflow.mss:
+        shrink(plane, subflow, subflow.mss)
+
+
+cdef int pathmtu_only_tried(subflow_t *subflow) noexcept nogil:
+    """RFC 4821 §7.6.2."""
+    return subflow.mtu_probe and subflow.lost_count == 1 and sender_next_lost(subflow).size > subflow.mss

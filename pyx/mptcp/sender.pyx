@@ -15,7 +15,7 @@ from mpcore.mptcp.congestion cimport (
 from mpcore.mptcp.ecn cimport ecn_echoed
 from mpcore.mptcp.frto cimport FRTO_FORWARD, frto_judge
 from mpcore.mptcp.pacing cimport pacing_sent
-from mpcore.mptcp.pathmtu cimport pathmtu_acked
+from mpcore.mptcp.pathmtu cimport pathmtu_acked, pathmtu_only_tried
 from mpcore.mptcp.recovery cimport (
     recovery_delivered,
     recovery_detect,
@@ -290,7 +290,7 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack,
         segment = segment_at(subflow, 0)
         if segment_end(segment) > ack:
             break
-        if subflow.hole:
+        if subflow.hole or subflow.mtu_probe:
             pathmtu_acked(subflow, segment.size)
         repeated |= segment.flags & SEG_RESENT
         if not segment.flags & SEG_SACKED:
@@ -468,7 +468,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
     left = subflow.recovering and ack >= subflow.recovery_point
     if left:
         recovery_leave(subflow)
-    if not subflow.recovering and subflow.lost_count > lost_before:
+    if not subflow.recovering and subflow.lost_count > lost_before and not pathmtu_only_tried(subflow):
         recovery_enter(subflow, flight)
     if subflow.recovering == 1:
         # without SACK a duplicate ACK tells of one segment (RFC 6937 §3), an advance of the next hole
@@ -486,7 +486,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
 cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:
     cdef uint64_t flight = subflow.snd_nxt - subflow.snd_una
     recovery_detect(plane, subflow)
-    if subflow.lost_count and not subflow.recovering:
+    if subflow.lost_count and not subflow.recovering and not pathmtu_only_tried(subflow):
         recovery_enter(subflow, flight)
 
 

@@ -5,7 +5,7 @@ from libc.stdint cimport int64_t, uint32_t
 from mpcore.mptcp.connection cimport connection_abort
 from mpcore.mptcp.doubt cimport doubt_timeout
 from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_data_fin
-from mpcore.mptcp.pathmtu cimport pathmtu_timeout
+from mpcore.mptcp.pathmtu cimport pathmtu_again, pathmtu_timeout
 from mpcore.mptcp.sender cimport (
     segment_at,
     sender_arm,
@@ -67,8 +67,11 @@ cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept 
     was not sent, and the timer goes on.
     """
     cdef segment_t *segment
-    cdef uint32_t i = subflow.seg_count
+    cdef uint32_t i
     subflow.probe_at_ns = NEVER
+    if subflow.seg_count:
+        pathmtu_again(plane, subflow, segment_at(subflow, subflow.seg_count - 1))
+    i = subflow.seg_count
     while i:
         i -= 1
         segment = segment_at(subflow, i)

@@ -20,6 +20,7 @@ from mpcore.mptcp.output cimport (
     emit_segment,
 )
 from mpcore.mptcp.pacing cimport pacing_wait, pacing_wait_ns
+from mpcore.mptcp.pathmtu cimport pathmtu_again, pathmtu_sent, pathmtu_size
 from mpcore.mptcp.scheduler cimport schedule
 from mpcore.mptcp.sender cimport (
     segment_at,
@@ -69,6 +70,8 @@ cdef int repair(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
         i += 1
         if not segment.flags & SEG_LOST:
             continue
+        pathmtu_again(plane, subflow, segment)
+        segment = segment_at(subflow, i - 1)
         if sender_room(subflow) < segment.size and subflow.inflight:
             congestion_used(subflow, 1)
             return 0
@@ -97,6 +100,7 @@ cdef int send_piece(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t o
         segment.flags |= SEG_FOREIGN
         subflow.foreign_count += 1
     subflow.snd_nxt += size
+    pathmtu_sent(plane, subflow, size)
     sender_sent(plane, subflow, segment, 0)
     return EMIT_OK
 
@@ -144,12 +148,15 @@ cdef int send_reinjections(plane_t *plane, conn_t *conn) noexcept nogil:
     return 0
 
 
-cdef uint32_t next_size(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+cdef uint32_t next_size(const plane_t *plane, const conn_t *conn,
+                        const subflow_t *subflow) noexcept nogil:
     """Bytes of new data for one segment, 0 when the peer's window or the host's data is used up."""
     cdef uint64_t size = conn.tx_end - conn.tx_nxt
     cdef uint64_t window = stream_room(conn, subflow)
+    cdef uint32_t most = pathmtu_size(plane, subflow)
+    # what tries a size is of that size
     if size > subflow.mss:
-        size = subflow.mss
+        size = most if size >= most else subflow.mss
     if size > window:
         # no silly window: wait for room unless nothing is out that would open it (RFC 9293 §3.8.6.2.1)
         if conn.tx_una < conn.tx_nxt:
@@ -171,7 +178,7 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
         if size:
             status = carrier_send(plane, conn, subflow, size)
         else:
-            size = next_size(conn, subflow)
+            size = next_size(plane, conn, subflow)
             if size == 0:
                 return 0
             status = send_piece(plane, conn, subflow, conn.tx_nxt, size, 0)
@@ -189,7 +196,7 @@ cdef int send_forward(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept
     cdef uint32_t size
     cdef int status
     while conn.tx_nxt < conn.tx_end and sender_room(subflow) >= subflow.mss:
-        size = next_size(conn, subflow)
+        size = next_size(plane, conn, subflow)
         status = send_piece(plane, conn, subflow, conn.tx_nxt, size, 0) if size else EMIT_GONE
         if status != EMIT_OK:
             return status == EMIT_FULL

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mpcore.counters import Counter
-from mpcore.wire.values import Dss, Segment
+from mpcore.wire.values import Dss, Sack, Segment
 from tests.helpers.plane import MS, SECOND, TS_LOCAL, Plane, peer_seq
 
 MSS = 1420
@@ -157,3 +157,102 @@ def test_a_path_that_was_dead_for_a_while_gets_its_size_back() -> None:
     assert plane.state["bytes_in_flight"] == 0
     assert plane.subflow()["mss"] == MSS
     assert plane.counter(Counter.MTU_REDUCED) == 1
+
+
+# Larger again (RFC 1191 §6.3, RFC 4821 §7).
+
+
+def lowered() -> Plane:
+    """Return a plane whose path took less than a full segment ten minutes ago."""
+    plane = Plane()
+    warm(plane)
+    send(plane, 1, offset=2 * MSS)
+    assert too_big(plane, 1 + 2 * MSS)
+    plane.step()
+    answer(plane, 3 * MSS)
+    plane.advance(599 * SECOND)
+    assert sizes(send(plane, 1, offset=3 * MSS)) == [SMALLER, MSS - SMALLER]
+    answer(plane, 4 * MSS)
+    plane.advance(2 * SECOND)
+    return plane
+
+
+def answer(plane: Plane, upto: int, *blocks: tuple[int, int]) -> list[Segment]:
+    """Acknowledge bytes of the stream a round trip later; return what follows."""
+    plane.advance(20 * MS)
+    plane.acked = upto
+    sacks = (Sack(tuple((peer_seq(1 + start), peer_seq(1 + end)) for start, end in blocks)),) if blocks else ()
+    stamp = TS_LOCAL + (plane.now_ns - SECOND) // MS
+    return plane.peer(ack=1 + upto, extra=sacks, echo=stamp).network
+
+
+def sizes(segments: list[Segment]) -> list[int]:
+    return [len(segment.payload) for segment in segments if segment.payload]
+
+
+def test_one_large_segment_is_tried_after_ten_minutes() -> None:
+    """RFC 1191 §6.3: not before."""
+    plane = lowered()
+    assert sizes(send(plane, 2, offset=4 * MSS)) == [MSS, SMALLER, MSS - SMALLER]
+    answer(plane, 6 * MSS)
+    assert plane.subflow()["mss"] == MSS
+    assert sizes(send(plane, 2, offset=6 * MSS)) == [MSS, MSS]
+    assert plane.counter(Counter.MTU_REDUCED) == 1
+
+
+def test_a_large_segment_that_is_lost_alone_is_no_congestion() -> None:
+    """RFC 4821 §7.6.2: it is cut and sent again, and the next attempt is ten minutes later."""
+    plane = lowered()
+    window = plane.subflow()["cwnd"]
+    send(plane, 2, offset=4 * MSS)
+    answer(plane, 4 * MSS, (5 * MSS, 6 * MSS))
+    assert sizes(plane.advance(10 * MS).network) == [SMALLER, MSS - SMALLER]
+    assert plane.engine.faults(plane.handle) == []
+    answer(plane, 6 * MSS)
+    assert plane.subflow()["cwnd"] == window
+    assert sizes(send(plane, 1, offset=6 * MSS)) == [SMALLER, MSS - SMALLER]
+    answer(plane, 7 * MSS)
+    plane.advance(601 * SECOND)
+    assert sizes(send(plane, 1, offset=7 * MSS)) == [MSS]
+
+
+def test_a_large_segment_that_is_lost_as_the_last_is_probed_for_in_pieces() -> None:
+    """RFC 4821 §7.6.2 with RFC 8985 §7.3."""
+    plane = lowered()
+    send(plane, 1, offset=4 * MSS)
+    assert set(sizes(plane.advance(150 * MS).network)) == {SMALLER, MSS - SMALLER}
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
+    assert plane.engine.faults(plane.handle) == []
+    answer(plane, 5 * MSS)
+    assert plane.subflow()["mss"] == SMALLER
+
+
+def test_a_router_may_refuse_the_large_segment_too() -> None:
+    plane = lowered()
+    send(plane, 1, offset=4 * MSS)
+    assert too_big(plane, 1 + 4 * MSS)
+    assert sizes(plane.step().network) == [SMALLER, MSS - SMALLER]
+    assert plane.subflow()["mss"] == SMALLER
+    assert plane.engine.faults(plane.handle) == []
+
+
+def test_where_routers_say_nothing_a_larger_size_is_tried_too() -> None:
+    """RFC 4821 §7.4: after the small size was confirmed and the path has changed."""
+    plane = Plane()
+    warm(plane)
+    hole = Hole(plane, 1300)
+    for turn in range(2):
+        hole.take(send(plane, 4, offset=(2 + 4 * turn) * MSS))
+        hole.run(5000 * MS)
+    assert plane.subflow()["mss"] == SMALL
+    plane.advance(600 * SECOND)
+    hole.take(send(plane, 2, offset=10 * MSS))
+    hole.run(1000 * MS)
+    assert plane.state["bytes_in_flight"] == 0
+    assert plane.subflow()["mss"] == SMALL
+    hole.limit = MSS
+    plane.advance(600 * SECOND)
+    hole.take(send(plane, 2, offset=12 * MSS))
+    hole.run(1000 * MS)
+    assert plane.state["bytes_in_flight"] == 0
+    assert plane.subflow()["mss"] == MSS
