@@ -91,7 +91,7 @@ class Counter(IntEnum):
     RST_RX = "MPTcpExtMPRstRx", "MP_TCPRST received"
     INFINITE_MAP_TX = "MPTcpExtInfiniteMapTx", "infinite mappings sent"
     INFINITE_MAP_RX = "MPTcpExtInfiniteMapRx", "infinite mappings received"
-    SUBFLOW_STALE = "MPTcpExtSubflowStale", "subflows set aside because nothing came back"
+    SUBFLOW_STALE = "MPTcpExtSubflowStale", "subflows in doubt because nothing came back, a lone one too"
     SUBFLOW_RECOVER = "MPTcpExtSubflowRecover", "subflows that came back into use"
     CURR_ESTAB = "MPTcpExtMPCurrEstab", "connections established now (a level, not a sum)"
     PACKETS_FROM_HOST = "MpcoreExtPacketsFromHost", "packets caught on their way out of a local socket"
@@ -112,7 +112,7 @@ class Counter(IntEnum):
     SUBFLOW_RETRANSMIT = "MpcoreExtSubflowRetransmit", "segments sent again on their subflow"
     SUBFLOW_TIMEOUT = "MpcoreExtSubflowTimeout", "retransmission timeouts of subflows"
     SUBFLOW_TAIL_PROBE = "MpcoreExtSubflowTailProbe", "tail loss probes sent"
-    REINJECTED = "MpcoreExtReinjected", "segments sent again on another subflow"
+    REINJECTED = "MpcoreExtReinjected", "segments sent again that another subflow had sent before"
     MALFORMED_IP = "MpcoreExtMalformedIp", "packets whose IP header is not legal"
     MALFORMED_TCP = "MpcoreExtMalformedTcp", "packets whose TCP header is not legal"
     MALFORMED_OPTION = "MpcoreExtMalformedOption", "MPTCP options that are not legal, and were ignored"
@@ -207,6 +207,10 @@ class Counter(IntEnum):
     ROUTER_HEARD = "MpcoreExtRouterHeard", "router advertisements heard"
     ROUTER_REFUSED = "MpcoreExtRouterRefused", "of these, ones that no router may send (RFC 4861 §6.1.2)"
     ROUTER_LIMIT = "MpcoreExtRouterLimit", "routers or prefixes left alone: too many on a link"
+    DATA_TIMEOUT = "MpcoreExtDataTimeout", "times that a DATA_ACK did not come, and the oldest data was sent again"
+    PROBE_TX = "MpcoreExtProbeTx", "ACKs with an old number, which ask for a window or a DATA_ACK"
+    FAST_RECOVERY = "MpcoreExtFastRecovery", "recoveries of subflows from losses that ACKs told of"
+    PLAIN_RST_TX = "MpcoreExtPlainRstTx", "RSTs that answered segments of a first subflow that had ended"
 
 
 COUNTER_COUNT = len(Counter)

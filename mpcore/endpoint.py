@@ -99,8 +99,8 @@ LASTING = frozenset({CLOSE_MIDDLEBOX, CLOSE_REFUSED})
 DIRECTIONS = tuple(Direction)
 VERDICTS = tuple(VerdictKind)
 RECEIVED = {
-    Direction.FROM_HOST: Counter.PACKETS_FROM_HOST,
-    Direction.FROM_NETWORK: Counter.PACKETS_FROM_NETWORK,
+    Direction.FROM_HOST: (Counter.PACKETS_FROM_HOST, Counter.BYTES_FROM_HOST),
+    Direction.FROM_NETWORK: (Counter.PACKETS_FROM_NETWORK, Counter.BYTES_FROM_NETWORK),
 }
 VERDICT_COUNTERS = {
     VerdictKind.PASS: Counter.PASSED,
@@ -199,7 +199,9 @@ class Endpoint:
         decision = self._decide(way, data, now_ns, checksum_ready)
         if decision.reprocess:
             # The engine counts it once more, with the verdict that holds.
-            self._counts[RECEIVED[way]] -= 1
+            packets, octets = RECEIVED[way]
+            self._counts[packets] -= 1
+            self._counts[octets] -= len(data)
             return Verdict(VERDICTS[self.engine.process(direction, data, now_ns, checksum_ready)])
         self._counts[VERDICT_COUNTERS[decision.verdict.kind]] += 1
         return decision.verdict

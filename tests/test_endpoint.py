@@ -75,6 +75,24 @@ def test_every_packet_moves_one_counter(endpoint: Endpoint, segment: Segment, ve
     assert moved[VERDICTS[verdict]] == 1
 
 
+def test_the_packet_that_opens_a_connection_counts_once(endpoint: Endpoint) -> None:
+    """The engine decides on it anew once the connection is there."""
+    give(endpoint, replace(SYN_IN, options=(MpCapable(),)))
+    answer = replace(SYN_OUT, src_port=80, dst_port=4000, seq=9, ack=2, flags=SYN_ACK)
+    rewritten = endpoint.handle_packet(Direction.FROM_HOST, emit_segment(answer), 0).data
+    assert rewritten is not None
+    capable = parse_segment(rewritten).find(MpCapable)
+    assert isinstance(capable, MpCapable)
+    keys = MpCapable(flags=capable.flags, key_sender=7, key_receiver=capable.key_sender)
+    third = replace(SYN_IN, seq=2, ack=10, flags=TcpFlag.ACK.value, options=(keys,))
+    before = endpoint.counters()
+    assert give(endpoint, third) is VerdictKind.DROP
+    moved = {name: value - before[name] for name, value in endpoint.counters().items()}
+    assert moved["MPTcpExtMPCapableACKRX"] == 1
+    assert moved["MpcoreExtPacketsFromNetwork"] == moved["MpcoreExtDropped"] == 1
+    assert moved["MpcoreExtBytesFromNetwork"] == len(emit_segment(third))
+
+
 @pytest.mark.parametrize("segment", [replace(SYN_IN, options=(MpCapable(),)), JOIN_IN])
 def test_a_corrupt_packet_is_not_made_right(endpoint: Endpoint, segment: Segment) -> None:
     """RFC 9293 §3.1: a wrong checksum is the kernel's to find; a rewritten packet would have a right one."""

@@ -20,7 +20,7 @@ cdef void recovery_detect(plane_t *plane, subflow_t *subflow) noexcept nogil
 # NewReno for a peer without SACK: `acked` bytes were acknowledged, or the ACK is a `duplicate`.
 cdef void recovery_without_sack(subflow_t *subflow, uint64_t acked, int duplicate) noexcept nogil
 # Begins a fast recovery after `flight` bytes were out.
-cdef void recovery_enter(subflow_t *subflow, uint64_t flight) noexcept nogil
+cdef void recovery_enter(plane_t *plane, subflow_t *subflow, uint64_t flight) noexcept nogil
 # Sets the window for this ACK of a fast recovery; `hole`: one segment may go in any case.
 cdef void recovery_reduce(subflow_t *subflow, uint64_t delivered, int hole) noexcept nogil
 # Everything up to the recovery point has arrived.

@@ -9,6 +9,9 @@ from mpcore.store.ring cimport ring_t
 cdef enum:
     STORE_OK = 0
     STORE_REFUSED = -1         # no memory: the subflow must not acknowledge it
+    # who sent a range that is to be sent again, if not the index of a subflow
+    FROM_GONE = 254            # one that has ended
+    FROM_ANY = 255             # whoever it was: the peer's data level did not get it
 
 
 # Received data at `offset` (any order, overlap allowed, first copy wins) brought by `subflow`.
@@ -30,10 +33,10 @@ cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
 cdef void stream_detach(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end,
                                 uint8_t origin) noexcept nogil
-# Takes up to `size` bytes that `subflow` should carry again: fills *offset, returns the size, 0 when there is
-# nothing for it.
-cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size,
-                                   uint64_t *offset) noexcept nogil
+# Takes up to `size` bytes that `subflow` should carry again: fills *offset and *origin, which is who sent them
+# before; returns the size, 0 when there is nothing for it.
+cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset,
+                                   uint8_t *origin) noexcept nogil
 cdef int stream_only_subflow(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 # The peer's stream ends before data offset `offset` (RFC 8684 §3.3.3).
 cdef void stream_end(plane_t *plane, conn_t *conn, uint64_t offset) noexcept nogil

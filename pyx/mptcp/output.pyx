@@ -19,6 +19,7 @@ from mpcore.store.counters cimport (
     COUNTER_CARRIED,
     COUNTER_FASTCLOSE_TX,
     COUNTER_INJECTED_BYTES,
+    COUNTER_PLAIN_RST_TX,
     COUNTER_RST_TX,
     COUNTER_TRANSMIT_FULL,
     COUNTER_TRANSMIT_HOST,
@@ -460,6 +461,7 @@ cdef int emit_refusal(plane_t *plane, conn_t *conn, const tcp_t *tcp) noexcept n
             1 if tcp.flags & TCP_FIN else 0)
     finish(plane, conn.port, slot, &frame)
     count(plane, COUNTER_TRANSMIT_NETWORK)
+    count(plane, COUNTER_PLAIN_RST_TX)
     return EMIT_OK
 
 

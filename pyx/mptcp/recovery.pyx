@@ -22,7 +22,7 @@ from mpcore.mptcp.types cimport (
     segment_t,
     subflow_t,
 )
-from mpcore.store.counters cimport COUNTER_SACK_RENEGED, COUNTER_SUBFLOW_UNDO
+from mpcore.store.counters cimport COUNTER_FAST_RECOVERY, COUNTER_SACK_RENEGED, COUNTER_SUBFLOW_UNDO
 from mpcore.wire.tcp cimport TCP_HAS_TIMESTAMP, tcp_t
 
 
@@ -130,7 +130,8 @@ cdef void remember_window(subflow_t *subflow) noexcept nogil:
     subflow.undo_cubic = subflow.cubic
 
 
-cdef void recovery_enter(subflow_t *subflow, uint64_t flight) noexcept nogil:
+cdef void recovery_enter(plane_t *plane, subflow_t *subflow, uint64_t flight) noexcept nogil:
+    count(plane, COUNTER_FAST_RECOVERY)
     remember_window(subflow)
     # a mark has told of the same congestion before (RFC 3168 §6.1.2)
     if not ecn_reduced_before(subflow):

@@ -469,7 +469,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
     if left:
         recovery_leave(subflow)
     if not subflow.recovering and subflow.lost_count > lost_before and not pathmtu_only_tried(subflow):
-        recovery_enter(subflow, flight)
+        recovery_enter(plane, subflow, flight)
     if subflow.recovering == 1:
         # without SACK a duplicate ACK tells of one segment (RFC 6937 §3), an advance of the next hole
         # (RFC 6582 §3.2)
@@ -487,7 +487,7 @@ cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept no
     cdef uint64_t flight = subflow.snd_nxt - subflow.snd_una
     recovery_detect(plane, subflow)
     if subflow.lost_count and not subflow.recovering and not pathmtu_only_tried(subflow):
-        recovery_enter(subflow, flight)
+        recovery_enter(plane, subflow, flight)
 
 
 cdef int sender_window_closed(const subflow_t *subflow) noexcept nogil:

@@ -53,7 +53,6 @@ from mpcore.store.ring cimport (
 
 
 cdef enum:
-    ANY_SUBFLOW = 255
     STORE_PRUNED = -2          # no place among what is out of order
     RESERVE_SHARE = 8          # an eighth of the pool
     RESERVE_LEAST = 16384      # smaller windows of the peer are used whole
@@ -270,17 +269,17 @@ cdef void stream_reinject_head(plane_t *plane, conn_t *conn, uint32_t size) noex
     cdef uint32_t i
     for i in range(conn.reinject_count):
         # whoever sent it before, nobody repairs it
-        conn.reinject_from[i] = ANY_SUBFLOW
+        conn.reinject_from[i] = FROM_ANY
         if conn.reinject[i].start <= conn.tx_una < conn.reinject[i].end:
             return
-    stream_reinject_range(plane, conn, conn.tx_una, min(conn.tx_nxt, conn.tx_una + size), ANY_SUBFLOW)
+    stream_reinject_range(plane, conn, conn.tx_una, min(conn.tx_nxt, conn.tx_una + size), FROM_ANY)
 
 
 cdef void stream_forget_origin(conn_t *conn, uint8_t origin) noexcept nogil:
     cdef uint32_t i
     for i in range(conn.reinject_count):
         if conn.reinject_from[i] == origin:
-            conn.reinject_from[i] = ANY_SUBFLOW
+            conn.reinject_from[i] = FROM_GONE
 
 
 cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -333,8 +332,8 @@ cdef void drop_range(conn_t *conn, uint32_t index) noexcept nogil:
     conn.reinject_count -= 1
 
 
-cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size,
-                                   uint64_t *offset) noexcept nogil:
+cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset,
+                                   uint8_t *origin) noexcept nogil:
     cdef uint32_t i = 0
     cdef span_t *span
     cdef uint64_t left
@@ -352,6 +351,7 @@ cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint3
         if left < size:
             size = <uint32_t>left
         offset[0] = span.start
+        origin[0] = conn.reinject_from[i]
         span.start += size
         return size
     return 0

@@ -40,7 +40,7 @@ from mpcore.mptcp.types cimport (
     segment_t,
     subflow_t,
 )
-from mpcore.store.counters cimport COUNTER_MPTCP_RETRANS, COUNTER_SUBFLOW_STALE, COUNTER_SUBFLOW_TAIL_PROBE
+from mpcore.store.counters cimport COUNTER_DATA_TIMEOUT, COUNTER_SUBFLOW_STALE, COUNTER_SUBFLOW_TAIL_PROBE
 
 
 cdef enum:
@@ -113,12 +113,12 @@ cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflo
         subflow_close(plane, conn, subflow, CLOSE_TIMEOUT)
         return
     pathmtu_timeout(plane, subflow)
+    if fresh:
+        count(plane, COUNTER_SUBFLOW_STALE)
     # what this path may have swallowed goes elsewhere (RFC 8684 §3.3.6)
     if not stream_only_subflow(conn, subflow):
         stream_reinject(plane, conn, subflow)
         stream_detach(plane, conn, subflow)
-        if fresh:
-            count(plane, COUNTER_SUBFLOW_STALE)
 
 
 cdef void subflow_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -209,7 +209,7 @@ cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
         if conn.data_tries > DATA_TRIES:
             connection_abort(plane, conn, 1, 1)
             return
-        count(plane, COUNTER_MPTCP_RETRANS)
+        count(plane, COUNTER_DATA_TIMEOUT)
         stream_reinject_head(plane, conn, subflow.mss)
         conn.data_recover = conn.tx_nxt
         if conn.data_backoff < BACKOFF_MAX:

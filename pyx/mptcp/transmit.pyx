@@ -4,7 +4,7 @@ A segment is bound to a subflow only when that subflow has room for it. One mapp
 so a repeat carries the very same mapping (RFC 8684 §3.3.1: a mapping is not changed).
 """
 
-from libc.stdint cimport int64_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from mpcore.mptcp.carrier cimport carrier_drop_all, carrier_send, carrier_size
 from mpcore.mptcp.congestion cimport congestion_used
@@ -30,7 +30,7 @@ from mpcore.mptcp.sender cimport (
     sender_room,
     sender_sent,
 )
-from mpcore.mptcp.stream cimport stream_reinject_range, stream_room, stream_take_reinject
+from mpcore.mptcp.stream cimport FROM_ANY, stream_reinject_range, stream_room, stream_take_reinject
 from mpcore.mptcp.types cimport (
     NEVER,
     ROLE_CLIENT,
@@ -46,11 +46,12 @@ from mpcore.mptcp.types cimport (
     segment_t,
     subflow_t,
 )
-from mpcore.store.counters cimport COUNTER_REINJECTED, COUNTER_SUBFLOW_RETRANSMIT
-
-
-cdef enum:
-    ANY_SUBFLOW = 255
+from mpcore.store.counters cimport (
+    COUNTER_MPTCP_RETRANS,
+    COUNTER_PROBE_TX,
+    COUNTER_REINJECTED,
+    COUNTER_SUBFLOW_RETRANSMIT,
+)
 
 
 cdef int transmit_again(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_t *segment) noexcept nogil:
@@ -119,16 +120,19 @@ cdef int transmit_oldest(plane_t *plane, conn_t *conn, subflow_t *subflow) noexc
 cdef int send_reinjection(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     """1 when something went, 0 when there is nothing for this subflow, EMIT_FULL when the queue is full."""
     cdef uint64_t offset = 0
-    cdef uint32_t size = stream_take_reinject(conn, subflow, subflow.mss, &offset)
+    cdef uint8_t origin = FROM_ANY
+    cdef uint32_t size = stream_take_reinject(conn, subflow, subflow.mss, &offset, &origin)
     cdef int status
     if size == 0:
         return 0
     status = send_piece(plane, conn, subflow, offset, size, 1)
     if status != EMIT_OK:
-        stream_reinject_range(plane, conn, offset, offset + size, ANY_SUBFLOW)
+        stream_reinject_range(plane, conn, offset, offset + size, origin)
         # at the limit of segments in flight this subflow takes no more, but others may
         return EMIT_FULL if status == EMIT_FULL else 0
-    count(plane, COUNTER_REINJECTED)
+    count(plane, COUNTER_MPTCP_RETRANS)
+    if origin != FROM_ANY:
+        count(plane, COUNTER_REINJECTED)
     return 1
 
 
@@ -229,8 +233,8 @@ cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil:
 cdef void transmit_probes(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef int i
     for i in range(SUBFLOW_MAX):
-        if can_carry(conn.subflows[i]):
-            emit_probe(plane, conn, conn.subflows[i])
+        if can_carry(conn.subflows[i]) and emit_probe(plane, conn, conn.subflows[i]) == EMIT_OK:
+            count(plane, COUNTER_PROBE_TX)
 
 
 cdef int transmit_heard_since(const conn_t *conn, int64_t since_ns) noexcept nogil:

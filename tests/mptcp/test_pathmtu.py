@@ -210,6 +210,7 @@ def test_a_large_segment_that_is_lost_alone_is_no_congestion() -> None:
     assert plane.engine.faults(plane.handle) == []
     answer(plane, 6 * MSS)
     assert plane.subflow()["cwnd"] == window
+    assert plane.counter(Counter.FAST_RECOVERY) == 0
     assert sizes(send(plane, 1, offset=6 * MSS)) == [SMALLER, MSS - SMALLER]
     answer(plane, 7 * MSS)
     plane.advance(601 * SECOND)

@@ -74,6 +74,16 @@ def test_the_first_timeout_is_a_second_and_each_doubles() -> None:
     assert times[:4] == [10, 30, 70, 150]
 
 
+def test_what_comes_back_was_set_aside_before() -> None:
+    """The two counters belong together, on a lone path too."""
+    plane = Plane()
+    in_flight(plane, 1)
+    plane.advance(5 * SECOND)
+    assert plane.counter(Counter.SUBFLOW_STALE) == 1
+    acked(plane, 1 + MSS)
+    assert plane.counter(Counter.SUBFLOW_RECOVER) == 1
+
+
 def test_a_measured_round_trip_sets_the_timeout_with_a_floor() -> None:
     """RFC 6298 §2.2 to §2.4; the floor is Linux's 200 ms."""
     plane = Plane()
@@ -158,6 +168,7 @@ def test_three_sacked_segments_show_a_loss() -> None:
     output = acked(plane, first, (first + MSS, first + 4 * MSS))
     assert resent(output, first)
     assert plane.counter(Counter.SUBFLOW_RETRANSMIT) == 1
+    assert plane.counter(Counter.FAST_RECOVERY) == 1
 
 
 def test_a_repeat_is_the_very_same_segment() -> None:

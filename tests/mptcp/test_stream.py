@@ -517,7 +517,7 @@ def test_what_a_dead_subflow_had_in_flight_goes_elsewhere(way: str) -> None:
         output = plane.advance(3 * SECOND)
     again = {segment.payload for segment in output.network if segment.src_port == plane.paths[0].local_port}
     assert lost <= again
-    assert plane.counter(Counter.REINJECTED) >= len(lost)
+    assert plane.counter(Counter.REINJECTED) == plane.counter(Counter.MPTCP_RETRANS) >= len(lost)
 
 
 def test_data_that_only_the_subflow_acknowledged_is_sent_again() -> None:
@@ -529,6 +529,8 @@ def test_data_that_only_the_subflow_acknowledged_is_sent_again() -> None:
     output = plane.advance(3 * SECOND)
     assert output.any_to_network(payload(DATA[:500]), field(Dss, data_seq=IDSN_LOCAL + 1, subflow_seq=501))
     assert plane.counter(Counter.MPTCP_RETRANS) >= 1
+    assert plane.counter(Counter.DATA_TIMEOUT) >= 1
+    assert plane.counter(Counter.REINJECTED) == 0, "no other subflow had sent it"
 
 
 def test_a_data_ack_that_does_not_come_is_asked_for_on_every_path() -> None:
@@ -542,7 +544,8 @@ def test_a_data_ack_that_does_not_come_is_asked_for_on_every_path() -> None:
     asked = [segment for segment in output.network if segment.find(Dss)]
     assert sorted({segment.src_port for segment in asked}) == [each.local_port for each in plane.paths]
     assert all(not segment.payload for segment in asked)
-    assert plane.counter(Counter.MPTCP_RETRANS) == 0
+    assert plane.counter(Counter.MPTCP_RETRANS) == plane.counter(Counter.DATA_TIMEOUT) == 0
+    assert plane.counter(Counter.PROBE_TX) == 2
     plane.acked = 500
     plane.peer(path=1 - path)
     assert plane.advance(3 * SECOND).network == []

@@ -204,6 +204,7 @@ def test_the_first_subflows_peer_is_refused_after_its_end() -> None:
     output = plane.peer(DATA[:10], flags=FIN)
     output.to_network(flags("R."), ack(ISN_REMOTE + 12))
     assert plane.peer(flags=RST).network == []
+    assert plane.counter(Counter.PLAIN_RST_TX) == 2
 
 
 def test_the_socket_keeps_its_ports_after_the_first_subflow_has_ended() -> None:
