@@ -26,6 +26,7 @@ EVENT_WORDS = {
     "priority-changed": "SF_PRIO",
     "context-established": "CTX_ESTAB",
     "context-failed": "CTX_FAILED",
+    "context-fell-back": "CTX_FELL_BACK",
     "context-removed": "CTX_REMOVED",
     "path-changed": "CTX_MOVED",
     "exploration-started": "EXPLORING",

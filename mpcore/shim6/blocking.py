@@ -1,11 +1,11 @@
-"""Pairs on which probes pass and payload does not: firewalls drop the header of Shim6 (RFC 5533 §15.2)."""
+"""What keeps Shim6 from passing, in part or in all, and payload on its way all the same (RFC 5533 §15.2)."""
 
 from collections.abc import Callable
 
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import PayloadBlocked
-from mpcore.shim6.exploration import Exploration, Explorer
+from mpcore.shim6.events import ContextFellBack, ControlBlocked, PayloadBlocked
+from mpcore.shim6.exploration import Exploration, Explorer, PathGroup, searches
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Cause
 from mpcore.shim6.probes import is_usable
@@ -14,10 +14,12 @@ from mpcore.shim6.shared import Shared
 # Searches in a row, away from pairs that answered probes and carried no payload, before that is believed.
 _FUTILE_MAX = 2
 _FORGET_AFTER = 10  # Send Timeouts, between two of them
+# Longest gaps between probes, before silence of all pairs means that the ULIDs may do as well as any.
+_SILENT_AFTER = 3
 
 
 class PayloadJudge:
-    """Sees searches end for naught, and takes a context back to its ULIDs, where packets have no header.
+    """Sees searches come to nothing, and takes a context back to its ULIDs, where packets have no header.
 
     RFC 5534 §9 counts on payload and probes to share their fate, so its searches would go on for ever, from
     one pair to the next.
@@ -52,6 +54,37 @@ class PayloadJudge:
         if reap.futile >= _FUTILE_MAX:
             self._give_up(context, now_ns)
 
+    def judge_round(self, group: PathGroup, now_ns: int) -> None:
+        """Every pair of the search under way was probed once more, and none answered.
+
+        Where the peer's host says that it knows Shim6 no more, only packets without header can reach it.
+        Where it does not and payload came, Shim6's messages alone may not pass: payload stays where it is.
+        The search goes on either way.
+        """
+        exploration = group.exploration
+        if exploration is None or not exploration.order:
+            return
+        patience_ns = _SILENT_AFTER * self._shared.settings.max_probe_timeout_ns
+        if exploration.refused or now_ns - exploration.started_ns >= patience_ns:
+            for context in group.members.values():
+                if searches(context) and not _is_there(context, exploration):
+                    self._fall_back(context, exploration, now_ns)
+        leader = exploration.leader
+        came = leader.reap.payload_ns >= exploration.started_ns
+        if came and not exploration.refused and not exploration.unanswered:
+            exploration.unanswered = leader.reap.unanswered = True
+            self._shared.count(Shim6Counter.CONTROL_BLOCKED)
+            self._shared.events.append(ControlBlocked(*leader.key))
+
+    def _fall_back(self, context: Context, exploration: Exploration, now_ns: int) -> None:
+        """Take a context back to its ULIDs, whatever its peer said of them before."""
+        context.reap.refused, ulids = exploration.refused, context.key.ulids
+        if context.pair == ulids or not self._shared.addresses.usable(ulids.local):
+            return
+        self._shared.count(Shim6Counter.FELL_BACK)
+        self._shared.events.append(ContextFellBack(*context.key, exploration.refused))
+        self._move(context, ulids, now_ns)
+
     def _give_up(self, context: Context, now_ns: int) -> None:
         reap, group = context.reap, self._explorer.group_of(context)
         for pair in sorted(reap.suspects):
@@ -76,3 +109,13 @@ class PayloadJudge:
             used_ns = exploration.started_ns - exploration.taken_ns
             return min(used_ns, reap.spoke_for_ns(now_ns)) >= patience_ns
         return False
+
+
+def _is_there(context: Context, exploration: Exploration) -> bool:
+    """Tell whether something came from the peer since a search began.
+
+    If its host says that it knows no Shim6, only Shim6's messages count: it may send payload as without.
+    """
+    reap = context.reap
+    heard_ns = reap.message_ns if exploration.refused else max(reap.message_ns, reap.heard_ns)
+    return heard_ns >= exploration.started_ns

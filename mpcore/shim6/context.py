@@ -80,6 +80,7 @@ class Reachability:
     heard_ns: int = -1  # when payload or a Keepalive last came
     stalled_ns: int | None = None  # heard_ns when an exploration began that no payload has followed yet
     payload_ns: int = -1  # when payload last came
+    message_ns: int = -1  # when a message of Shim6 with this host's tag last came
     moved_ns: int = 0  # when the current pair was taken
     futile: int = 0  # searches in a row away from pairs that carried no payload, and the last of them
     futile_ns: int = 0
@@ -87,6 +88,7 @@ class Reachability:
     blocked: Pair | None = None  # the pair last found to pass probes and no payload
     chosen: Pair | None = None  # on which the peer's last Operational probe came: the one that it has chosen
     unanswered: bool = False  # payload comes, and no probe of the search under way is answered
+    refused: bool = False  # the peer's host says that it does not know Shim6, and nothing says that it does
     said_ns: int = -1  # when payload last left
     speaking_ns: int = -1  # when it began to leave without a pause
 

@@ -83,6 +83,7 @@ class Shim6Counter(Enum):
     TCP_KICKED = "Shim6ExtTcpKicked", "TCP sockets told to go on at once with other locators (RFC 6069)"
     PAYLOAD_BLOCKED = "Shim6ExtPayloadBlocked", "pairs left because probes pass there and payload does not"
     CONTROL_BLOCKED = "Shim6ExtControlBlocked", "searches in which payload came and no probe was answered"
+    FELL_BACK = "Shim6ExtFellBack", "contexts taken back to their ULIDs because nothing answered any more"
     RETURN = "Shim6ExtReturn", "searches begun to go back to a pair that is liked more"
     PROBE_DELAYED = "Shim6ExtProbeDelayed", "probes that waited for the host's probe rate"
 

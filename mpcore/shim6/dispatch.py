@@ -161,6 +161,7 @@ class Dispatcher:
 
     def _process(self, arrival: Arrival, context: Context, message: Tagged) -> None:
         now_ns = arrival.now_ns
+        context.reap.message_ns = now_ns
         match message:
             case Keepalive():
                 self._reap.keepalive_in(context, now_ns)

@@ -114,6 +114,19 @@ class ControlBlocked:
 
 
 @dataclass(frozen=True, slots=True)
+class ContextFellBack:
+    """No pair brings an answer to a probe: payload goes between the ULIDs, as without Shim6.
+
+    `refused`: the peer's host says that it does not know Shim6, which it did.
+    """
+
+    ulid_local: bytes
+    ulid_peer: bytes
+    fii: int
+    refused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class PeerUpdated:
     """The peer changed its locators or their preferences."""
 
@@ -173,6 +186,7 @@ Event: TypeAlias = (
     | PayloadResumed
     | PayloadBlocked
     | ControlBlocked
+    | ContextFellBack
     | PeerUpdated
     | PeerError
     | FormEvent

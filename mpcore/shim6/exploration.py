@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import ControlBlocked, ExplorationFinished, ExplorationStarted
+from mpcore.shim6.events import ExplorationFinished, ExplorationStarted
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Answer, Candidate, Cause, PairPolicy, PairRecord, Situation
 from mpcore.shim6.probes import is_usable, make_probe
@@ -59,7 +59,9 @@ class Exploration:
     probes: int = 0
     due: int = 0  # probes that wait for the host's rate
     taken_ns: int = 0  # since when payload took the pair that failed
+    vain: bool = False  # every pair was tried, and none answered
     unanswered: bool = False  # payload came while every pair was tried in vain
+    refused: bool = False  # the peer's host has said that it does not know Shim6
 
     def next_pair(self) -> Pair:
         """Return the pair to probe now."""
@@ -102,6 +104,7 @@ class Explorer:
         self, shared: Shared, policy: PairPolicy, retransmit: Callable[[Context, int], None]
     ) -> None:
         self.policy = policy
+        self.on_vain_round: Callable[[PathGroup, int], None] = lambda group, now_ns: None
         self._shared = shared
         self._retransmit = retransmit
         self._groups: dict[int, PathGroup] = {}
@@ -132,7 +135,7 @@ class Explorer:
     def leave(self, context: Context) -> None:
         """Take a context out; another one explores in its place, if any has to."""
         self._answers.pop(context.number, None)
-        context.reap.unanswered = False
+        context.reap.unanswered = context.reap.refused = False
         group = self._by_context.pop(context.number, None)
         if group is None:
             return
@@ -158,6 +161,12 @@ class Explorer:
         """Return a group that a timer is about, None when it is gone."""
         return self._groups.get(number)
 
+    def note_refusal(self, context: Context) -> None:
+        """The peer's host, or who speaks for it, says that it does not know Shim6 (RFC 5533 §8)."""
+        exploration = self.group_of(context).exploration
+        if exploration is not None:
+            exploration.refused = True
+
     def leads(self, context: Context) -> bool:
         """Tell whether a context explores for its group."""
         exploration = self.group_of(context).exploration
@@ -170,7 +179,7 @@ class Explorer:
         """
         group = self.group_of(context)
         if group.exploration is not None:
-            if not _searches(group.exploration.leader):
+            if not searches(group.exploration.leader):
                 self._hand_over(group, now_ns)
             if group.exploration.leader is not context:
                 self._shared.count(Shim6Counter.EXPLORATION_SHARED)
@@ -219,7 +228,7 @@ class Explorer:
         )
         others = [other for other in group.members.values() if other is not context]
         for other in others:
-            if _searches(other) and not self._may_take(other, context.pair):
+            if searches(other) and not self._may_take(other, context.pair):
                 self.begin(other, exploration.cause, now_ns)
         return [other for other in others if self._wants(other, exploration, context.pair, now_ns)]
 
@@ -250,6 +259,7 @@ class Explorer:
         """Begin the search anew, with fresh patience: the addresses to search among have changed."""
         if group.exploration is not None:
             group.exploration.rounds = 0
+            group.exploration.vain = False
             self._reorder(group, now_ns)
             self._want(group, 1, now_ns)
 
@@ -260,12 +270,13 @@ class Explorer:
             return
         exploration = group.exploration
         if exploration.position >= len(exploration.order):
-            self._judge_unanswered(exploration)
+            exploration.vain = True
+            self.on_vain_round(group, now_ns)
             # Another context gives it a try: the peer may have trouble with this one alone.
             self._hand_over(group, now_ns)
-        elif not _searches(exploration.leader):
+        elif not searches(exploration.leader):
             self._hand_over(group, now_ns)
-        if _searches(exploration.leader):
+        if searches(exploration.leader):
             self._retransmit(exploration.leader, now_ns)
         else:
             self._arm(group, now_ns)  # it is being recovered, or the others are
@@ -298,11 +309,11 @@ class Explorer:
         del self._searches[number]
         if exploration is None:
             return
-        if not _searches(exploration.leader):
+        if not searches(exploration.leader):
             self._hand_over(group, now_ns)
         if exploration.position >= len(exploration.order):
             self._reorder(group, now_ns)
-        if exploration.order and _searches(exploration.leader):
+        if exploration.order and searches(exploration.leader):
             self._send(exploration.leader, exploration.next_pair(), now_ns)
             exploration.probes += 1
         exploration.due -= 1
@@ -355,27 +366,14 @@ class Explorer:
         numbers = [number for number in numbers if number > after] + [n for n in numbers if n <= after]
         for number in numbers:
             member = group.members[number]
-            if _searches(member):
+            if searches(member):
                 exploration.leader = member
                 return True
         return False
 
-    def _judge_unanswered(self, exploration: Exploration) -> None:
-        """Every pair was tried in vain. If payload came meanwhile, it may be Shim6 alone that does not pass.
-
-        The search goes on, ever more slowly, and payload stays where it is: as without Shim6.
-        """
-        context = exploration.leader
-        came = context.reap.payload_ns >= exploration.started_ns
-        if exploration.unanswered or not came or not exploration.order:
-            return
-        exploration.unanswered = context.reap.unanswered = True
-        self._shared.count(Shim6Counter.CONTROL_BLOCKED)
-        self._shared.events.append(ControlBlocked(*context.key))
-
     def _end(self, group: PathGroup) -> None:
         for member in group.members.values():
-            member.reap.unanswered = False
+            member.reap.unanswered = member.reap.refused = False
         group.exploration = None
         self._searches.pop(group.number, None)
         self._shared.deadlines.cancel((TimerKind.EXPLORATION, group.number))
@@ -400,7 +398,7 @@ class Explorer:
         """
         if context.state is not ContextState.ESTABLISHED or not self._may_take(context, found):
             return False
-        if _searches(context):
+        if searches(context):
             return True
         if exploration.cause is Cause.PREFERENCE:
             situation = self.situation(context, exploration.cause, now_ns)
@@ -417,6 +415,6 @@ class Explorer:
         return is_usable(context, pair, self._shared.addresses) and pair.local in context.local.accepted
 
 
-def _searches(context: Context) -> bool:
+def searches(context: Context) -> bool:
     """Tell whether a context needs a pair."""
     return context.state is ContextState.ESTABLISHED and context.reap.state is not ReapState.OPERATIONAL

@@ -15,6 +15,7 @@ from mpcore.wire.shim6 import MessageType
 
 _UNREACHABLE, _TIME_EXCEEDED, _PARAMETER_PROBLEM = 1, 3, 4
 _UNRECOGNISED_NEXT_HEADER = 1
+_NO_SHIM6 = _PARAMETER_PROBLEM, _UNRECOGNISED_NEXT_HEADER
 # RFC 5533 §8; code 4 (port) and Packet Too Big (type 2) are the transports' business.
 _UNREACHABLE_CODES = frozenset({0, 1, 2, 3, 5, 6})
 
@@ -50,14 +51,13 @@ class IcmpJudge:
         if quote is None or context is None:
             self._shared.count(Shim6Counter.FOREIGN_ERROR)
             return IcmpVerdict(False)
-        if quote.kind == MessageType.I1 and (icmp_type, code) == (
-            _PARAMETER_PROBLEM,
-            _UNRECOGNISED_NEXT_HEADER,
-        ):
+        if quote.kind == MessageType.I1 and (icmp_type, code) == _NO_SHIM6:
             self._negotiator.handle_unsupported(context, now_ns)
             return IcmpVerdict(not self._shared.settings.deliver_all_icmp)
         path = context.path() if quote.tag is not None and quote.kind is None else None
         acted = _is_ours(icmp_type, code, pointer, quote) and self._take_hint(context, now_ns)
+        if quote.tag is not None and (icmp_type, code) == _NO_SHIM6:
+            self._reap.note_refusal(context)
         return IcmpVerdict(acted and not self._shared.settings.deliver_all_icmp, path)
 
     def _take_hint(self, context: Context, now_ns: int) -> bool:

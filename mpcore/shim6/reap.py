@@ -27,6 +27,7 @@ class Reap:
         self.explorer = Explorer(shared, policy, self._retransmit)
         self.returner = Returner(shared, self.explorer, self.suspect)
         self._judge = PayloadJudge(shared, self.explorer, self._move)
+        self.explorer.on_vain_round = self._judge.judge_round
         self.on_moved: Callable[[Context, int], None] = lambda context, now_ns: None
         self._shared = shared
         self._actions: dict[ReapAction, Callable[[Context, int], None]] = {
@@ -148,6 +149,11 @@ class Reap:
         event = ReapInput.LIKING if cause is Cause.PREFERENCE else ReapInput.SUSPICION
         self._step(context, event, now_ns)
         self._cause = Cause.SEND_TIMEOUT
+
+    def note_refusal(self, context: Context) -> None:
+        """An ICMPv6 error says that the peer's host does not know Shim6: a hint, until nothing else comes."""
+        if context.state is ContextState.ESTABLISHED:
+            self.explorer.note_refusal(context)
 
     def handle_timeout(self, kind: TimerKind, number: int, now_ns: int) -> None:
         """A timer of REAP has run out."""

@@ -37,6 +37,8 @@ def trouble_of(context: Context) -> str | None:
     """Return what an operator should look at: firewalls, mostly; None when nothing is known to be wrong."""
     if context.state in HELD:
         return context.handshake.failure
+    if context.reap.refused:
+        return "the peer's host says that it knows Shim6 no more: payload goes as without"
     if context.reap.unanswered:
         return "payload comes, but no probe is answered: protocol 140 seems to be dropped towards the peer"
     if context.reap.blocked is not None:

@@ -22,15 +22,19 @@ from mpcore.shim6.settings import Shim6Settings
 from mpcore.sim import rng
 from mpcore.sim.clock import Clock, Timer
 from mpcore.sim.shim6_identity import ToyVerifier, toy_identities
+from mpcore.wire.shim6 import PROTOCOL_SHIM6
 
 _TCP = 6
+_UNRECOGNISED = 4, 1
+_NEXT_HEADER_AT = 6
 
 
 @dataclass(frozen=True, slots=True)
 class Packet:
     """A packet of the simulated network: control when `data`, payload between `ulids` otherwise.
 
-    `tag` is that of the payload header, None without one. `content` is what the program sent.
+    `tag` is that of the payload header, None without one. `content` is what the program sent. `quoted` makes
+    it an ICMPv6 error, type 4 code 1, about the packet in it.
     """
 
     source: bytes
@@ -39,6 +43,16 @@ class Packet:
     tag: int | None = None
     ulids: tuple[bytes, bytes] | None = None
     content: int = 0
+    quoted: bytes | None = None
+
+    def octets(self) -> bytes:
+        """Return what a router or host would quote of a packet with a Shim6 header."""
+        shim6 = self.data
+        if shim6 is None and self.tag is not None:
+            shim6 = bytes([_TCP, 0]) + (self.tag | 1 << 47).to_bytes(6)
+        assert shim6 is not None
+        head = bytes([0x60, 0, 0, 0]) + len(shim6).to_bytes(2) + bytes([PROTOCOL_SHIM6, 64])
+        return head + self.source + self.destination + shim6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -151,6 +165,8 @@ class Shim6Node:
         self.flow_octets = 0  # size of a packet for the heuristic; 0: contexts come by wish only
         self.paths: dict[tuple[bytes, bytes], Path] = {}
         self.up = True
+        self.knows_shim6 = True
+        self.says_so = True  # where it knows none: by ICMPv6 errors
         self._cloud = cloud
         self._by_tag: dict[int, Path] = {}
         self._timer = Timer(cloud.clock, self._expire)
@@ -170,6 +186,11 @@ class Shim6Node:
         self.manager = self._new_manager()
         self.manager.restore(records, self.now_ns)
         self.drain()
+
+    def lose_shim6(self, *, says_so: bool = True) -> None:
+        """Become a host without Shim6, which answers its header by ICMPv6 errors, or not at all."""
+        self.restart()
+        self.knows_shim6, self.says_so = False, says_so
 
     def establish(self, local: bytes, peer: bytes, fii: int = 0) -> Context | None:
         """Ask for a context."""
@@ -196,7 +217,12 @@ class Shim6Node:
         """Take a packet from the network."""
         if not self.up:
             return
-        if packet.data is not None:
+        if packet.quoted is not None:
+            self.manager.handle_icmp(*_UNRECOGNISED, packet.quoted, self.now_ns, _NEXT_HEADER_AT)
+        elif not self.knows_shim6 and (packet.data is not None or packet.tag is not None):
+            if self.says_so:
+                self._cloud.send(Packet(packet.destination, packet.source, quoted=packet.octets()))
+        elif packet.data is not None:
             self.manager.handle_control(packet.source, packet.destination, packet.data, self.now_ns)
         elif packet.tag is not None:
             self._receive_shimmed(packet, packet.tag)
@@ -240,7 +266,7 @@ class Shim6Node:
         self._deliver(packet, packet.destination, packet.source)
 
     def _note_flow(self, local: bytes, peer: bytes, *, sent: bool) -> None:
-        if self.flow_octets:
+        if self.flow_octets and self.knows_shim6:
             key = FlowKey(local, peer, _TCP, 1, 1)
             self.manager.note_flow(key, 1, self.flow_octets, sent=sent, now_ns=self.now_ns)
 

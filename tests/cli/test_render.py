@@ -139,6 +139,7 @@ def test_counters_that_never_moved() -> None:
             "[   CTX_BLOCKED] saddr6=fd01::1 ulid_local=fd00::1 fii=0 peer=fd01::2",
         ),
         ({"event": "control-blocked", "fii": 0}, "[   CTL_BLOCKED] fii=0"),
+        ({"event": "context-fell-back", "fii": 0, "refused": True}, "[ CTX_FELL_BACK] fii=0 refused=1"),
         ({"event": "quite-new", "colour": "red"}, "[     QUITE_NEW] colour=red"),
     ],
 )

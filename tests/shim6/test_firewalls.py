@@ -3,10 +3,11 @@
 import pytest
 
 from mpcore.shim6.counters import Shim6Counter
-from mpcore.shim6.events import ContextFailed, ControlBlocked, PayloadBlocked
+from mpcore.shim6.events import ContextFailed, ContextFellBack, ControlBlocked, PayloadBlocked
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6.snapshot import trouble_of
+from mpcore.sim.shim6 import Packet
 from tests.shim6.test_returning import failed_over, pairs
 from tests.shim6.world import A1, A2, B1, B2, Pairing, count
 
@@ -173,6 +174,98 @@ def test_a_pair_that_payload_passes_again_is_no_trouble() -> None:
     pairing.cloud.firewall = lambda packet: False
     assert pairing.recovers(300)
     assert pairing.cloud.run(300, lambda: trouble(pairing) is None)
+
+
+# A peer that knows Shim6 no more.
+
+
+def left_behind(*, says_so: bool, speaks: bool = False) -> Pairing:
+    """The peer stops its Shim6 when the conversation is on other locators; then the ULIDs work again."""
+    pairing = failed_over(Shim6Settings(return_after_ns=0))
+    pairing.b.lose_shim6(says_so=says_so)
+
+    def speak() -> None:
+        pairing.b.say(B1, A1)
+        pairing.cloud.clock.call_later(SECOND // 2, speak)
+
+    if speaks:
+        speak()
+    pairing.cloud.run(1)
+    pairing.cloud.revive(A1)
+    return pairing
+
+
+@pytest.mark.parametrize("speaks", [False, True], ids=["silent", "speaks"])
+def test_the_ulids_are_taken_back_when_the_peer_says_that_it_knows_shim6_no_more(speaks: bool) -> None:
+    """RFC 5533 §8 makes it a hint: it is believed when a probe of each pair has brought nothing else."""
+    pairing = left_behind(says_so=True, speaks=speaks)
+    assert pairing.cloud.run(20, lambda: bool(pairing.a.happened(ContextFellBack)))
+    assert pairing.recovers(1)
+    a = pairing.context(pairing.a)
+    assert a is not None
+    assert a.pair == a.key.ulids
+    (event,) = pairing.a.happened(ContextFellBack)
+    assert isinstance(event, ContextFellBack)
+    assert event.refused
+    assert count(pairing.a.manager, Shim6Counter.FELL_BACK) == 1
+    assert "knows Shim6 no more" in str(trouble(pairing))
+    before = len(pairing.a.received)
+    pairing.cloud.run(600)
+    assert len(pairing.a.received) - before > 5990  # ten answers a second
+    assert len(pairing.a.happened(ContextFellBack)) == 1
+
+
+def test_a_peer_that_knows_shim6_again_is_no_trouble() -> None:
+    pairing = left_behind(says_so=True)
+    assert pairing.recovers(20)
+    pairing.b.knows_shim6 = True
+    assert pairing.cloud.run(300, lambda: pairing.both("established") and trouble(pairing) is None)
+    assert pairing.recovers(1)
+
+
+def test_the_ulids_are_taken_back_after_long_silence() -> None:
+    """A firewall may drop the errors. By then another pair is no likelier than the one without header."""
+    pairing = left_behind(says_so=False)
+    assert pairing.recovers(300)
+    (event,) = pairing.a.happened(ContextFellBack)
+    assert isinstance(event, ContextFellBack)
+    assert not event.refused
+    assert trouble(pairing) is None
+
+
+def test_the_ulids_are_not_taken_back_while_their_own_address_is_gone() -> None:
+    pairing = failed_over(Shim6Settings(return_after_ns=0))
+    a = pairing.context(pairing.a)
+    assert a is not None
+    pairing.a.manager.set_local_address(A1, False, pairing.cloud.clock.now_ns)
+    pairing.a.drain()
+    pairing.b.lose_shim6()
+    pairing.cloud.run(300)
+    assert a.pair.local == A2
+    assert not pairing.a.happened(ContextFellBack)
+    pairing.a.manager.set_local_address(A1, True, pairing.cloud.clock.now_ns)
+    pairing.a.drain()
+    pairing.cloud.revive(A1)
+    assert pairing.recovers(10)
+
+
+def test_a_peer_that_answers_is_believed_more_than_errors_about_it() -> None:
+    """Somebody on the path may forge them, with the right tags; then they are hints, no more."""
+    pairing = failed_over(Shim6Settings(return_after_ns=0))
+    lied = 0
+
+    def lie(packet: Packet) -> None:
+        nonlocal lied
+        if packet.source in (A1, A2) and packet.quoted is None and (packet.data or packet.tag):
+            lied += 1
+            pairing.a.manager.handle_icmp(4, 1, packet.octets(), pairing.cloud.clock.now_ns, 6)
+
+    pairing.cloud.watch = lie
+    pairing.cloud.run(60)
+    assert lied > 100
+    assert not pairing.a.happened(ContextFellBack)
+    assert pairs(pairing) != {(A1, B1)}
+    assert pairing.recovers(1)
 
 
 def trouble(pairing: Pairing) -> str | None:
