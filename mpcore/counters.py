@@ -207,7 +207,7 @@ class Counter(IntEnum):
     ROUTER_HEARD = "MpcoreExtRouterHeard", "router advertisements heard"
     ROUTER_REFUSED = "MpcoreExtRouterRefused", "of these, ones that no router may send (RFC 4861 §6.1.2)"
     ROUTER_LIMIT = "MpcoreExtRouterLimit", "routers or prefixes left alone: too many on a link"
-    DATA_TIMEOUT = "MpcoreExtDataTimeout", "times that a DATA_ACK did not come, and the oldest data was sent again"
+    DATA_TIMEOUT = "MpcoreExtDataTimeout", "times that the oldest data was sent again for want of a DATA_ACK"
     PROBE_TX = "MpcoreExtProbeTx", "ACKs with an old number, which ask for a window or a DATA_ACK"
     FAST_RECOVERY = "MpcoreExtFastRecovery", "recoveries of subflows from losses that ACKs told of"
     PLAIN_RST_TX = "MpcoreExtPlainRstTx", "RSTs that answered segments of a first subflow that had ended"

@@ -181,7 +181,9 @@ def answer(plane: Plane, upto: int, *blocks: tuple[int, int]) -> list[Segment]:
     """Acknowledge bytes of the stream a round trip later; return what follows."""
     plane.advance(20 * MS)
     plane.acked = upto
-    sacks = (Sack(tuple((peer_seq(1 + start), peer_seq(1 + end)) for start, end in blocks)),) if blocks else ()
+    sacks = ()
+    if blocks:
+        sacks = (Sack(tuple((peer_seq(1 + start), peer_seq(1 + end)) for start, end in blocks)),)
     stamp = TS_LOCAL + (plane.now_ns - SECOND) // MS
     return plane.peer(ack=1 + upto, extra=sacks, echo=stamp).network
 

@@ -41,8 +41,8 @@ def run_bench(
 ) -> BenchResult:
     """Play the cases `names`, all when there are none, `runs` times; a bulk transfer takes `seconds`.
 
-    `settings`, each KEY=VALUE, are those of the daemons that speak MPTCP; `send_timeout_s` is Shim6's, where a
-    link falls silent. `say` hears of progress. Raises LabError.
+    `settings`, each KEY=VALUE, are those of the daemons that speak MPTCP; `send_timeout_s` is Shim6's, where
+    a link falls silent. `say` hears of progress. Raises LabError.
     """
     links: dict[str, list[dict[str, Any]]] = {}
     results = []
