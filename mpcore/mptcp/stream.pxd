@@ -33,7 +33,7 @@ cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
 cdef void stream_detach(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 cdef void stream_reinject_range(plane_t *plane, conn_t *conn, uint64_t start, uint64_t end,
                                 uint8_t origin) noexcept nogil
-# Takes up to `size` bytes that `subflow` should carry again: fills *offset and *origin, which is who sent them
+# Takes up to `size` bytes that `subflow` should carry again: fills *offset, and *origin with who sent them
 # before; returns the size, 0 when there is nothing for it.
 cdef uint32_t stream_take_reinject(conn_t *conn, const subflow_t *subflow, uint32_t size, uint64_t *offset,
                                    uint8_t *origin) noexcept nogil

@@ -1,10 +1,10 @@
 """The largest segment that a subflow's path takes.
 
 Each subflow has its own. What a router refused is cut and sent again at once, and the window stays: this is
-no congestion (RFC 1191 §6.4). Where routers say nothing, large segments that are lost again and again are tried
-in a small size. A path that was merely dead looks alike, so after the first success the full size gets one more
-chance (RFC 4821 §7.7). Routes change: every ten minutes one segment of the full size shows whether the path
-takes it now (RFC 1191 §6.3, RFC 4821 §7.5).
+no congestion (RFC 1191 §6.4). Where routers say nothing, large segments that are lost again and again are
+tried in a small size. A path that was merely dead looks alike, so after the first success the full size gets
+one more chance (RFC 4821 §7.7). Routes change: every ten minutes one segment of the full size shows whether
+the path takes it now (RFC 1191 §6.3, RFC 4821 §7.5).
 """
 
 from libc.stdint cimport int64_t, uint16_t, uint32_t, uint64_t

@@ -181,9 +181,8 @@ def answer(plane: Plane, upto: int, *blocks: tuple[int, int]) -> list[Segment]:
     """Acknowledge bytes of the stream a round trip later; return what follows."""
     plane.advance(20 * MS)
     plane.acked = upto
-    sacks = ()
-    if blocks:
-        sacks = (Sack(tuple((peer_seq(1 + start), peer_seq(1 + end)) for start, end in blocks)),)
+    edges = tuple((peer_seq(1 + start), peer_seq(1 + end)) for start, end in blocks)
+    sacks = (Sack(edges),) if blocks else ()
     stamp = TS_LOCAL + (plane.now_ns - SECOND) // MS
     return plane.peer(ack=1 + upto, extra=sacks, echo=stamp).network
 
