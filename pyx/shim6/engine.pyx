@@ -259,7 +259,7 @@ cdef class Shim6Engine:
     def process(self, int direction, bytes data not None, int64_t now_ns, uint8_t flags=0):
         """Decide on one packet: (an `actions.VerdictKind` value, PUNT included, new bytes for REWRITE).
 
-        `flags` are those of `mpcore/store/packet.pxd`.
+        `flags` are those of `mpcore/store/packet.pxd`. What `cut` is for is dropped here.
         """
         cdef packet_t packet
         cdef uint8_t *room = <uint8_t *>malloc(PACKET_HEADROOM + len(data))
@@ -273,6 +273,9 @@ cdef class Shim6Engine:
         memcpy(packet.data, PyBytes_AS_STRING(data), packet.size)
         try:
             self.process_batch(&packet, 0, 1, now_ns)
+            if packet.verdict == VERDICT_STOP:
+                packet.verdict = VERDICT_DROP
+                self.plane.counters[COUNTER_SHIM6_SUPER_PACKET] += 1
             if packet.verdict != VERDICT_REWRITE:
                 return packet.verdict, None
             return packet.verdict, PyBytes_FromStringAndSize(<const char *>packet.data, packet.size)
