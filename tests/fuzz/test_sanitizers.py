@@ -57,7 +57,7 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
         target.parent.mkdir(exist_ok=True)
         (shutil.copytree if source.is_dir() else shutil.copy)(source, target)
     build = [sys.executable, "setup.py", "-q", "build_ext", "--inplace"]
-    built = subprocess.run(build, cwd=folder, env=_environment(), capture_output=True, text=True, timeout=240)
+    built = subprocess.run(build, cwd=folder, env=_environment(), capture_output=True, text=True, timeout=900)
     assert built.returncode == 0, built.stdout + built.stderr
     return folder
 
