@@ -157,7 +157,7 @@ class Negotiator:
             return
         learn(context, claim)
         context.peer.begin_history()
-        self._reap.set_keepalive_timeout(context, claim.keepalive_seconds)
+        self._reap.begin_keepalive_timeout(context, claim.keepalive_seconds)
         self._shared.contexts.set_tag_peer(context, message.responder_tag)
         self._establish(context, state, arrival, initiator=True)
 
@@ -294,7 +294,7 @@ class Negotiator:
         if not is_replay:
             learn(context, claim)
             context.peer.begin_history()
-            self._reap.set_keepalive_timeout(context, claim.keepalive_seconds)
+            self._reap.begin_keepalive_timeout(context, claim.keepalive_seconds)
             self._shared.contexts.set_tag_peer(context, message.initiator_tag)
         self._sender.r2(context, arrival, message.initiator_nonce, final=not is_replay)
         if is_replay:

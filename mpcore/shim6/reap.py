@@ -85,6 +85,11 @@ class Reap:
         context.reap.sent.clear()
         context.reap.received.clear()
 
+    def begin_keepalive_timeout(self, context: Context, seconds: int | None) -> None:
+        """Take the option of an exchange; without it the default holds, whatever was before (RFC 5534 §7)."""
+        context.reap.keepalive_timeout_ns = DEFAULT_SEND_TIMEOUT_NS
+        self.set_keepalive_timeout(context, seconds)
+
     def set_keepalive_timeout(self, context: Context, seconds: int | None) -> None:
         """Take the peer's Keepalive Timeout option, which governs our Keepalives (RFC 5534 §5.3)."""
         if seconds is None:

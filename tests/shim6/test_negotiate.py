@@ -719,6 +719,34 @@ def test_the_keepalive_timeout_is_announced_when_it_is_not_the_default() -> None
     assert lone.context().reap.keepalive_timeout_ns == 40 * SECOND
 
 
+def test_without_the_option_an_exchange_means_the_default_keepalive_timeout() -> None:
+    """RFC 5534 §7: 15 s if the peer did not send it; one that was restarted is not the one that did."""
+    lone = Lone()
+    lone.hear(i2_of(r1_of(lone, I1(TAG, 5)), KeepaliveTimeout(60)))
+    assert lone.context().reap.keepalive_timeout_ns == 60 * SECOND
+    lone.hear(UpdateRequest(lone.context().tag_local, 1, ()))
+    assert lone.context().reap.keepalive_timeout_ns == 60 * SECOND, "an update says what has changed"
+    lone.wait(2)
+    lone.hear(I2(TAG + 1, 6, (r1 := r1_of(lone, I1(TAG + 1, 6))).responder_nonce,
+                 (validator_of(r1), *peer_options(generation=8))))  # fmt: skip
+    assert lone.context().tag_peer == TAG + 1
+    assert lone.context().reap.keepalive_timeout_ns == 15 * SECOND
+
+
+def test_a_recovered_context_begins_with_the_default_keepalive_timeout() -> None:
+    """RFC 5534 §7, for R2 too."""
+    lone = Lone()
+    lone.manager.establish(A1, B1, 0)
+    for tag, options in ((TAG, (KeepaliveTimeout(60),)), (TAG + 1, ())):
+        if lone.context().state is ContextState.ESTABLISHED:
+            lone.hear(R1bis(TAG, 9, (ResponderValidator(b"v"),)))
+        else:
+            lone.hear(R1(lone.context().handshake.initiator_nonce, 1, (ResponderValidator(b"v"),)))
+        lone.hear(R2(tag, lone.context().handshake.initiator_nonce, (*peer_options(), *options)))
+        assert lone.context().tag_peer == tag
+    assert lone.context().reap.keepalive_timeout_ns == 15 * SECOND
+
+
 # Teardown.
 
 
