@@ -43,9 +43,6 @@ class ExchangeSender:
 
     def r1(self, arrival: Arrival, message: I1, key: ContextKey) -> None:
         """Answer an I1 (RFC 5533 §7.10)."""
-        if not self._shared.settings.respond:
-            self._shared.count(Shim6Counter.UNEXPECTED)
-            return
         now_ns = arrival.now_ns
         if not self._r1_limit.take(now_ns):
             self._shared.count(Shim6Counter.LIMIT_R1)

@@ -77,7 +77,8 @@ class Negotiator:
             event = ContextInput.I1_REPEATED if known else ContextInput.I1
         action, _ = step(state, event)
         if action is ContextAction.SEND_R1:
-            self._sender.r1(arrival, message, key)
+            if not self._refuses(context):
+                self._sender.r1(arrival, message, key)
         elif context is not None and self._shared.may_answer(context, arrival.now_ns):
             context.handshake.heard = True
             self._sender.r2(context, arrival, message.initiator_nonce, final=False)
@@ -247,6 +248,13 @@ class Negotiator:
         addresses = self._shared.addresses
         return ulid_local in addresses and ulid_peer not in addresses and is_routable(ulid_peer)
 
+    def _refuses(self, context: Context | None) -> bool:
+        """Tell whether a peer may not begin a context here; one that this host began is its to recover."""
+        if self._shared.settings.respond or (context is not None and context.state not in HELD):
+            return False
+        self._shared.count(Shim6Counter.UNEXPECTED)
+        return True
+
     def _validator_of(self, arrival: Arrival, nonce: int) -> bytes | None:
         """Return the validator of an I2 or I2bis; what is cheap to check is checked first."""
         option = find_option(arrival.message, ResponderValidator)
@@ -263,6 +271,8 @@ class Negotiator:
         context = self._shared.contexts.by_key.get(key)
         if context is not None and context.state in HELD:
             context = None  # as in IDLE; its record goes when the new one comes
+        if self._refuses(context):
+            return
         known = context.peer if context is not None else None
         claim = self._claims.judge(arrival, key.ulid_peer, known)
         if claim is None:

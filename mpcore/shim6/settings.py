@@ -68,7 +68,7 @@ class Shim6Settings:
     tag_bits: int = 47
     # Hand every ICMPv6 error to the transports, also one that the shim acts on (RFC 5533 §8).
     deliver_all_icmp: bool = False
-    # Answer I1 of peers; off: contexts are made only by this host's own wish.
+    # Let peers begin contexts, by I1 or as if to recover one; off: contexts come by this host's wish only.
     respond: bool = True
 
     @property

@@ -194,6 +194,29 @@ def test_an_i1_is_refused_where_only_this_host_begins() -> None:
     assert lone.count(C.UNEXPECTED) == 1
 
 
+def test_a_context_by_recovery_is_refused_where_only_this_host_begins() -> None:
+    """Anybody can draw an R1bis by an invented tag: its validator proves an address, and no context."""
+    lone = Lone(Shim6Settings(respond=False))
+    (r1bis,) = lone.hear(Keepalive(0x123))
+    assert isinstance(r1bis, R1bis)
+    validator = find_option(r1bis, ResponderValidator)
+    assert validator is not None
+    i2bis = I2bis(TAG, 5, r1bis.responder_nonce, 0x123, (validator, *peer_options()))
+    assert lone.hear(i2bis) == []
+    assert lone.count(C.UNEXPECTED) == 1
+    assert lone.manager.contexts() == ()
+    assert lone.verifier.calls == 0
+
+
+def test_a_context_that_this_host_began_may_be_recovered_by_its_peer() -> None:
+    """RFC 5533 §7.5, §7.9: the peer has lost it, and says so by I1 or in answer to R1bis."""
+    lone = established(Shim6Settings(respond=False))
+    nonce, validator = proven(lone, I1(TAG + 5, 5))
+    (r2, *_) = lone.hear(I2(TAG + 5, 5, nonce, (validator, *peer_options(generation=9))))
+    assert isinstance(r2, R2)
+    assert lone.context().tag_peer == TAG + 5
+
+
 def test_a_list_that_is_too_long_or_empty() -> None:
     """A bound of this host's, checked before anything is verified."""
     lone = Lone(Shim6Settings(max_locators=2))
