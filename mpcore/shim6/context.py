@@ -51,6 +51,7 @@ class Handshake:
     recovering: bool = False
     heard: bool = False  # an I1 of the peer came meanwhile
     failure: str | None = None  # why the last exchange came to nothing
+    held_until_ns: int = 0  # until when the peer is left alone because of that
 
 
 @dataclass(slots=True)

@@ -84,7 +84,10 @@ class Lifecycle:
         self._cancel(context)
         self._shared.contexts.set_tag_peer(context, None)
         context.state = state
-        self._held_until_ns[context.key.ulid_peer] = now_ns + time_ns
+        peer, until_ns = context.key.ulid_peer, now_ns + time_ns
+        context.handshake.held_until_ns = until_ns
+        # Another ULID of this host may have found out more, and for longer.
+        self._held_until_ns[peer] = max(until_ns, self._held_until_ns.get(peer, 0))
         self._shared.deadlines.arm((TimerKind.HOLDDOWN, context.number), now_ns + time_ns)
         self._shared.count(Shim6Counter.FAILED)
         reason = _NO_SUPPORT if unsupported else _ONE_WAY if context.handshake.heard else _NO_ANSWER
@@ -128,8 +131,9 @@ class Lifecycle:
     def discard(self, context: Context, reason: str) -> None:
         """Forget a context; the peer is not told (RFC 5533 §9)."""
         usable = context.installed is not None
-        if context.state in HELD:
-            self._held_until_ns.pop(context.key.ulid_peer, None)
+        peer = context.key.ulid_peer
+        if context.state in HELD and self._held_until_ns.get(peer) == context.handshake.held_until_ns:
+            del self._held_until_ns[peer]
         self.suspend(context)
         self._cancel(context)
         self._shared.contexts.remove(context)

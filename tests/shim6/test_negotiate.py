@@ -747,6 +747,54 @@ def test_a_recovered_context_begins_with_the_default_keepalive_timeout() -> None
     assert lone.context().reap.keepalive_timeout_ns == 15 * SECOND
 
 
+def told_unsupported(lone: Lone) -> None:
+    """Let an ICMPv6 error answer the I1 of the context of A1."""
+    context = lone.context()
+    data = emit_message(I1(context.tag_local, context.handshake.initiator_nonce))
+    quoted = bytes([0x60, 0, 0, 0, 0, len(data), 140, 64]) + A1 + B1 + data
+    assert lone.manager.handle_icmp(4, 1, quoted, lone.now_ns).absorb
+
+
+def wait_for_failure(lone: Lone) -> None:
+    """Until the context of A2 has failed, and its hold-down has begun."""
+    while (other := lone.manager.find(A2, B1)) is not None and other.state is not ContextState.E_FAILED:
+        lone.wait(1)
+    assert other is not None
+
+
+@pytest.mark.parametrize("first", [True, False], ids=["the-longer-first", "the-shorter-first"])
+def test_a_hold_down_is_not_ended_by_that_of_another_ulid(first: bool) -> None:
+    """RFC 5533 §7.8: ICMP_HOLDDOWN_TIME is 600 s, NO_R1_HOLDDOWN_TIME 60 s, of the same peer."""
+    lone = Lone()
+    lone.manager.establish(A2, B1, 0)
+    if not first:
+        lone.wait(40)
+    lone.manager.establish(A1, B1, lone.now_ns)
+    if not first:
+        wait_for_failure(lone)
+    told_unsupported(lone)
+    began_ns = lone.now_ns
+    wait_for_failure(lone)
+    while lone.manager.find(A2, B1) is not None:
+        lone.wait(1)
+    assert lone.now_ns - began_ns < 300 * SECOND
+    assert lone.manager.establish(A2, B1, lone.now_ns) is None
+    lone.wait_until(began_ns + 599 * SECOND)
+    assert lone.manager.establish(A2, B1, lone.now_ns) is None
+    lone.wait(2)
+    assert lone.manager.establish(A2, B1, lone.now_ns) is not None
+
+
+def test_a_hold_down_ends_when_its_context_is_discarded_on_demand() -> None:
+    """The operator knows better, and may try again at once."""
+    lone = Lone()
+    lone.manager.establish(A1, B1, 0)
+    told_unsupported(lone)
+    assert lone.manager.establish(A2, B1, 0) is None
+    lone.manager.discard(A1, B1)
+    assert lone.manager.establish(A2, B1, 0) is not None
+
+
 # Teardown.
 
 
