@@ -61,12 +61,13 @@ class IcmpJudge:
         return IcmpVerdict(acted and not self._shared.settings.deliver_all_icmp, path)
 
     def _take_hint(self, context: Context, now_ns: int) -> bool:
-        """Search because of a hint; returns whether there is anything to search among."""
+        """Search because of a hint; returns whether that may help: RFC 5533 §8 wants no error lost else."""
         if context.state is not ContextState.ESTABLISHED:
             return False
         situation = self._reap.explorer.situation(context, Cause.HINT, now_ns)
-        self._reap.suspect(context, Cause.HINT, now_ns)
-        return len(situation.locals) * len(situation.peers) > 1
+        return self._reap.suspect(context, Cause.HINT, now_ns) and (
+            len(situation.locals) * len(situation.peers) > 1
+        )
 
 
 def _is_ours(icmp_type: int, code: int, pointer: int, quote: Quote) -> bool:

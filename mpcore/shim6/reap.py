@@ -143,17 +143,22 @@ class Reap:
         self._step(context, event, now_ns)
         self._probe = None
 
-    def suspect(self, context: Context, cause: Cause, now_ns: int) -> None:
-        """Something but a timeout says that the current pair may not work, or another is wanted."""
+    def suspect(self, context: Context, cause: Cause, now_ns: int) -> bool:
+        """Something but a timeout says that the current pair may not work, or another is wanted.
+
+        Returns whether there is a search now that may find one: one that has tried all in vain may not.
+        """
         if context.state is not ContextState.ESTABLISHED:
-            return
+            return False
         if cause is Cause.HINT and not self._may_hint(context, now_ns):
             self._shared.count(Shim6Counter.LIMIT_HINT)
-            return
+            return False
         self._cause = cause
         event = ReapInput.LIKING if cause is Cause.PREFERENCE else ReapInput.SUSPICION
         self._step(context, event, now_ns)
         self._cause = Cause.SEND_TIMEOUT
+        exploration = self.explorer.group_of(context).exploration
+        return exploration is not None and not exploration.vain
 
     def note_refusal(self, context: Context) -> None:
         """An ICMPv6 error says that the peer's host does not know Shim6: a hint, until nothing else comes."""

@@ -16,7 +16,7 @@ from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import ContextState
 
-Suspect = Callable[[Context, Cause, int], None]
+Suspect = Callable[[Context, Cause, int], bool]
 
 
 class Returner:

@@ -500,8 +500,9 @@ def test_a_hint_of_the_network_probes_the_current_pair_first_and_a_lie_moves_not
     assert a is not None
     tcp = bytes([0x60, 0, 0, 0, 0, 0, 6, 64]) + A1 + B1
     for _ in range(20):
+        limited = count(pairing.a.manager, Shim6Counter.LIMIT_HINT)
         verdict = pairing.a.manager.handle_icmp(1, 0, tcp, pairing.cloud.clock.now_ns)
-        assert verdict.absorb
+        assert verdict.absorb == (count(pairing.a.manager, Shim6Counter.LIMIT_HINT) == limited)
         pairing.a.drain()
         pairing.cloud.run(0.5)
     assert a.pair == (A1, B1)
@@ -543,6 +544,21 @@ def test_icmp_errors_are_absorbed_only_when_the_shim_acts(icmp_type: int, code: 
     assert verdict.path is None
     everything_up = established(Shim6Settings(deliver_all_icmp=True))
     assert not everything_up.manager.handle_icmp(icmp_type, code, tcp, everything_up.now_ns).absorb
+
+
+def test_icmp_errors_go_up_again_when_a_search_was_in_vain() -> None:
+    """RFC 5533 §8: a MUST, except when Shim6 successfully acts. Programs hear when nothing works."""
+    lone = established()
+    tcp = bytes([0x60, 0, 0, 0, 0, 0, 6, 64]) + A1 + B1
+    assert lone.manager.handle_icmp(1, 0, tcp, lone.now_ns).absorb
+    lone.wait(0.2)
+    assert lone.manager.handle_icmp(1, 0, tcp, lone.now_ns).absorb
+    lone.wait(10)  # all four pairs, and more
+    assert lone.context().reap.state is ReapState.EXPLORING
+    assert not lone.manager.handle_icmp(1, 0, tcp, lone.now_ns).absorb
+    lone.manager.set_local_address(A2, False, lone.now_ns)
+    lone.manager.set_local_address(A2, True, lone.now_ns)
+    assert lone.manager.handle_icmp(1, 0, tcp, lone.now_ns).absorb, "there is something to try again"
 
 
 def test_an_icmp_error_about_shimmed_payload_is_found_by_the_peers_tag() -> None:
