@@ -276,6 +276,17 @@ class Endpoint:
         taken, self._transmits = self._transmits, []
         return taken
 
+    def needs_all_packets(self) -> bool:
+        """Tell whether packets other than SYNs and RSTs concern it; else those need not be handed to it.
+
+        The only other packet that begins something is a client's third ACK (RFC 8684 §3.1).
+        """
+        return len(self.engine) > 0 or self._negotiator.awaits_third_ack
+
+    def note_own_mptcp(self) -> None:
+        """Learn that programs of this host speak MPTCP themselves: their kernel has tokens unknown here."""
+        self._negotiator.own_mptcp_seen = self._joins.leave_unknown_tokens = True
+
     # --- time
 
     def poll_timeout(self) -> int | None:

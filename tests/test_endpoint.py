@@ -239,6 +239,36 @@ def test_a_connection_that_has_ended_needs_no_paths(endpoint: Endpoint, ended: b
         assert moved["MPTcpExtAddAddr"] == moved["MPTcpExtEchoAddTx"] == moved["MPTcpExtAddAddrTx"] == 1
 
 
+def test_own_mptcp_can_be_known_from_the_start(endpoint: Endpoint) -> None:
+    endpoint.note_own_mptcp()
+    assert give(endpoint, SYN_IN) is VerdictKind.LEAVE
+    assert give(endpoint, JOIN_IN) is VerdictKind.LEAVE
+
+
+def test_packets_in_the_midst_are_needed_from_the_moment_that_a_connection_may_have_them(
+    endpoint: Endpoint,
+) -> None:
+    """RFC 8684 §3.1: a client's connection is multipath with the SYN/ACK, a server's with the third ACK."""
+    assert not endpoint.needs_all_packets()
+    give(endpoint, SYN_OUT)
+    assert not endpoint.needs_all_packets()
+    plain = replace(SYN_IN, flags=SYN_ACK, src_port=80, dst_port=4000, ack=2)
+    answer = replace(SYN_OUT, src_port=5000, dst_port=81), replace(
+        plain, src_port=81, dst_port=5000, options=(MpCapable(key_sender=7),)
+    )
+    assert give(endpoint, replace(plain, src_port=SYN_OUT.dst_port, dst_port=SYN_OUT.src_port)) is (
+        VerdictKind.LEAVE
+    )
+    assert not endpoint.needs_all_packets()
+    assert [give(endpoint, each) for each in answer] == [VerdictKind.REWRITE, VerdictKind.REWRITE]
+    assert endpoint.needs_all_packets()
+
+
+def test_a_server_needs_them_before_the_third_ack(endpoint: Endpoint) -> None:
+    give(endpoint, replace(SYN_IN, options=(MpCapable(),)))
+    assert endpoint.needs_all_packets()
+
+
 def test_connections_leave_no_cycles_behind(endpoint: Endpoint) -> None:
     """The daemon collects garbage seldom, because reference counts free all that a connection held."""
     endpoint.add_local_address(HOST, interface="eth0", now_ns=0)

@@ -17,6 +17,7 @@ from typing import Any
 from mpcore.config import Config
 from mpcore.endpoint import Endpoint
 from mpcore.host.adopt import AdoptedAddresses
+from mpcore.host.attention import Attention, kernel_speaks_mptcp
 from mpcore.host.autoconf import KernelAutoconf
 from mpcore.host.control import ControlServer, build_handlers
 from mpcore.host.driver import Driver
@@ -106,12 +107,25 @@ def _set_up(config: Config, stack: ExitStack) -> Driver:
     clear_up(config)
     if config.routing.manage:
         stack.callback(SourceRouting(config.routing).remove)
-    driver = Driver(config, endpoint, queue, monitor, control, on_change=reachable.forget, shim6=shim6)
+    attention = Attention(endpoint, rules) if config.mptcp.enabled else None
+    driver = Driver(
+        config,
+        endpoint,
+        queue,
+        monitor,
+        control,
+        on_change=reachable.forget,
+        shim6=shim6,
+        attention=attention,
+    )
     holder.append(driver)
     stack.callback(driver.close)
     stack.callback(rules.remove)
-    if config.mptcp.enabled:
+    if attention is not None:
         rules.install()
+        if kernel_speaks_mptcp():
+            endpoint.note_own_mptcp()
+        attention.handle_timeout(now_ns())
     if shim6 is not None:
         stack.callback(shim6.remove)
         shim6.install()

@@ -16,6 +16,7 @@ from mpcore.endpoint import Endpoint
 from mpcore.errors import HostError
 from mpcore.events import ConnectionClosed, to_dict
 from mpcore.host.adopt import AdoptedAddresses
+from mpcore.host.attention import Attention
 from mpcore.host.control import ControlServer
 from mpcore.host.costs import costs
 from mpcore.host.icmp import IcmpErrors
@@ -46,6 +47,7 @@ class Driver:
         control: the control socket
         on_change: called when addresses or routes have changed, before the endpoint hears of it
         shim6: Shim6, which runs in the same loop; None when it is off
+        attention: what has the rules rest while they can; None without rules
     """
 
     def __init__(
@@ -57,9 +59,11 @@ class Driver:
         control: ControlServer,
         on_change: Callable[[], None] = lambda: None,
         shim6: Shim6Host | None = None,
+        attention: Attention | None = None,
     ) -> None:
         self._config = config
         self._shim6 = shim6
+        self._attention = attention
         self._endpoint = endpoint
         self._monitor = monitor
         self._control = control
@@ -71,7 +75,9 @@ class Driver:
                 config.routing, monitor.sources, self._kept, now_ns, self._on_routers
             )
         self._queue = queue
-        self._pump = Pump(endpoint, queue, self._open_sender)
+        self._pump = Pump(
+            endpoint, queue, self._open_sender, None if attention is None else attention.keep_up
+        )
         self._wakeups = 0
         if config.queue.backend == "netlink" and config.queue.gso:
             endpoint.engine.hold_carriers(config.queue.max_length // 4)
@@ -148,6 +154,8 @@ class Driver:
             deadlines.append(self._shim6.poll_timeout())
         if self._routing is not None:
             deadlines.append(self._routing.poll_timeout())
+        if self._attention is not None:
+            deadlines.append(self._attention.poll_timeout())
         deadline = min((due for due in deadlines if due is not None), default=None)
         if deadline is None:
             return IDLE_S
@@ -186,6 +194,10 @@ class Driver:
         due = self._paths.poll_timeout()
         if due is not None and due <= now:
             self._paths.look(self._on_routes)
+        if self._attention is not None:
+            check = self._attention.poll_timeout()
+            if check is not None and check <= now:
+                self._attention.handle_timeout(now)
 
     def _publish(self) -> None:
         while (event := self._endpoint.poll_event()) is not None:

@@ -1,9 +1,10 @@
-"""One rule chain in each direction that queues TCP, and knows each connection by sets of nf_tables.
+"""Rule chains in each direction that queue TCP, and know each connection by sets of nf_tables.
 
-A packet of a connection that needs mpcore no more meets one look-up and nothing else. Connection marks would
-have the kernel track every connection of the host for it, which costs bulk TCP a sixth. Each direction has
-sets of its own, whose key is what the headers hold: addresses, then ports. A verdict tells what becomes of a
-connection by a mark on its packet, which then passes its chain once more.
+A packet of a connection that needs mpcore no more meets one look-up and nothing else; while the rules rest,
+because mpcore carries no connection, only a look at its flags. Connection marks would have the kernel track
+every connection of the host for it, which costs bulk TCP a sixth. Each direction has sets of its own, whose
+key is what the headers hold: addresses, then ports. A verdict tells what becomes of a connection by a mark on
+its packet, which then passes its chain once more.
 
 OUTPUT is caught in front of connection tracking, which so sees the subflows as the network does, and not what
 sockets send.
@@ -15,16 +16,21 @@ every packet that waits in any queue.
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from mpcore.errors import HostError
 from mpcore.host.command import run_command, succeeds
+from mpcore.host.nftables import NftSets, Rule
 from mpcore.host.queuerule import add_queue_rule
 from mpcore.host.rulesettings import RuleSettings, excluded_lines
 
 TABLE = "mpcore-flows"
 FAMILIES = {4: "ip", 6: "ip6"}
-KEYS = {4: "@nh,96,64 . @th,0,32", 6: "@nh,64,256 . @th,0,32"}
+NUMBERS = {4: 2, 6: 10}  # NFPROTO_IPV4, NFPROTO_IPV6
+# Each part by itself, because the kernel loads no more than four octets the fast way.
+KEYS = {number: f"{name} saddr . {name} daddr . th sport . th dport" for number, name in FAMILIES.items()}
+# The same connection as the other direction's packets tell it.
+REVERSED = {number: f"{name} daddr . {name} saddr . th dport . th sport" for number, name in FAMILIES.items()}
 # In front of connection tracking (-200); behind the table mangle (-150), where Shim6 takes its header off.
 HOOKS = {
     "out": "type filter hook output priority -300; policy accept;",
@@ -32,7 +38,8 @@ HOOKS = {
     "end_out": "type filter hook output priority -1; policy accept;",
     "end_in": "type filter hook input priority -1; policy accept;",
 }
-WAYS = ("out", "in")
+WAYS = {"out": "in", "in": "out"}  # each with the other
+LOOKS = {way: f"look_{way}" for way in WAYS}  # chains of what the first rules of a direction do not let go
 # Chains with the one rule that queues; with the second a packet waits also when nobody reads the queue.
 ASK, ASK_TAKEN = "ask", "ask_taken"
 ELEMENTS = 262_144  # of a set; what finds no place is asked about with each packet
@@ -42,9 +49,10 @@ LEFT_TIMEOUT, ENDING_TIMEOUT, TAKEN_TIMEOUT = "1h", "1m", "1d"
 TIMEOUTS = {"left": LEFT_TIMEOUT, "taken": TAKEN_TIMEOUT, "ending": ENDING_TIMEOUT}
 # The octet of TCP's flags by its place: its name would have the kernel compare the protocol for each rule.
 SYN = "@th,104,8 & 2 == 2"
-NO_SYN = "@th,104,8 & 2 == 0"
 END, NO_END = "@th,104,8 & 5 != 0", "@th,104,8 & 5 == 0"  # FIN or RST
-NO_SYN_NO_END = "@th,104,8 & 7 == 0"
+SYN_OR_END, NO_SYN_NO_END = "@th,104,8 & 7 != 0", "@th,104,8 & 7 == 0"
+# While no connection is carried, only SYNs begin something, and RSTs end what has begun.
+AT_REST = "@th,104,8 & 6 == 0 accept"
 
 
 class FlowSets:
@@ -53,6 +61,7 @@ class FlowSets:
     def __init__(self, version: int) -> None:
         self.version = version
         self.table = f"{FAMILIES[version]} {TABLE}"
+        self.resting: tuple[Rule, ...] = ()  # those that let everything go
 
     def available(self, settings: RuleSettings) -> bool:
         """Return whether nft is there and the kernel takes all of it; no rule is left."""
@@ -76,6 +85,17 @@ class FlowSets:
         run_command(["nft", "-f", "-"], "".join(self._install_lines(settings)))
         self._add_queue_rule(TABLE, ASK_TAKEN, settings, bypass=False)
         self._add_queue_rule(TABLE, ASK, settings, bypass=True)
+        self.resting = ()
+
+    def rest(self) -> None:
+        """Let everything go but SYNs and RSTs, until `wake`. Raises HostError."""
+        if not self.resting:
+            lines = (f"insert rule {self.table} {way} {AT_REST}\n" for way in WAYS)
+            told = run_command(["nft", "--echo", "--handle", "-f", "-"], "".join(lines))
+            handles = map(int, re.findall(r"# handle (\d+)$", told, re.MULTILINE))
+            family = NUMBERS[self.version]
+            pairs = zip(WAYS, handles, strict=True)
+            self.resting = tuple(Rule(family, TABLE, way, handle) for way, handle in pairs)
 
     def remove(self) -> None:
         """Empty what there is of it, also that of an earlier run. Raises HostError."""
@@ -83,6 +103,7 @@ class FlowSets:
         if chains:
             flush = [f"flush chain {self.table} {chain}\n" for chain in chains]
             run_command(["nft", "-f", "-"], "".join([*flush, *self._flush_set_lines()]))
+        self.resting = ()
 
     def refuse_orphans(self, settings: RuleSettings) -> bool:
         """Have connections that were taken over reset, and queue no more; False without rules of ours.
@@ -118,13 +139,14 @@ class FlowSets:
                 yield f"add set {self.table} {name}_{way} {{ typeof {KEYS[self.version]}; {details} }}\n"
         yield from self._flush_set_lines()
         for chain in (ASK, ASK_TAKEN):
-            yield f"add chain {self.table} {chain}\n"
-            yield f"flush chain {self.table} {chain}\n"
-        for way in WAYS:
-            yield from self._chain_lines(way, chain_rules(self.version, way, settings))
+            yield from self._chain_lines(chain, ())
+        for way, look in LOOKS.items():
+            yield from self._chain_lines(look, look_rules(self.version, way, settings))
+            yield from self._chain_lines(way, first_rules(self.version, way))
 
-    def _chain_lines(self, chain: str, rules: Iterator[str]) -> Iterator[str]:
-        yield f"add chain {self.table} {chain} {{ {HOOKS[chain]} }}\n"
+    def _chain_lines(self, chain: str, rules: Iterable[str]) -> Iterator[str]:
+        hook = f" {{ {HOOKS[chain]} }}" if chain in HOOKS else ""
+        yield f"add chain {self.table} {chain}{hook}\n"
         yield f"flush chain {self.table} {chain}\n"
         yield from (f"add rule {self.table} {chain} {rule}\n" for rule in rules)
 
@@ -144,25 +166,47 @@ class FlowSets:
             yield from self._chain_lines(f"end_{way}", refusals)
 
 
+def wake(sets: Iterable[FlowSets]) -> None:
+    """End the rest of all `sets`, without a program of nft, for a handshake waits. Raises HostError."""
+    sleeping = [each for each in sets if each.resting]
+    if not sleeping:
+        return
+    try:
+        with NftSets(TABLE) as tables:
+            tables.delete_rules([rule for each in sleeping for rule in each.resting])
+    except OSError as error:
+        raise HostError(f"the kernel does not delete a rule: {error.strerror}") from error
+    for each in sleeping:
+        each.resting = ()
+
+
 def has_mark(mark: int) -> str:
     """Return the match for a bit of the packet's mark."""
     return f"meta mark & {mark:#x} == {mark:#x}"
 
 
-def chain_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]:
-    """Yield the rules of one direction, in order.
+def first_rules(version: int, way: str) -> Iterator[str]:
+    """Yield the rules that every packet of the host meets, what is not TCP too.
+
+    They are written so that they do not apply to what they let go: one verdict less.
+    """
+    yield f"{SYN_OR_END} goto {LOOKS[way]}"
+    yield f"{KEYS[version]} != @left_{way} goto {LOOKS[way]}"
+
+
+def look_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]:
+    """Yield the rules of one direction for all other packets, in order.
 
     A SYN begins something new, whatever its addresses and ports were before. After a FIN or RST a connection
     is remembered for as long as its packets come, and not much longer: sets are of limited size.
     """
     key, left, taken, ending = KEYS[version], f"@left_{way}", f"@taken_{way}", f"@ending_{way}"
     device = "oif" if way == "out" else "iif"
-    yield f"{NO_SYN_NO_END} {key} {left} accept"
     yield "meta l4proto != tcp accept"
     if way == "out":
         # to connection tracking it would look like a second copy of the connection, with its own numbers
         yield f"oif lo {has_mark(settings.mark_seen)} notrack"
-    yield from verdict_rules(key, left, taken, settings)
+    yield from verdict_rules(version, way, settings)
     yield f"{has_mark(settings.mark_seen)} accept"
     yield f"{SYN} delete {left} {{ {key} }} delete {taken} {{ {key} }} delete {ending} {{ {key} }}"
     yield f"{END} {key} {left} update {left} {{ {key} timeout {ENDING_TIMEOUT} }} accept"
@@ -178,11 +222,17 @@ def chain_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]
     yield f"goto {ASK}"
 
 
-def verdict_rules(key: str, left: str, taken: str, settings: RuleSettings) -> Iterator[str]:
-    """Yield the rules that keep what a verdict told by its marks, and take these off."""
+def verdict_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]:
+    """Yield the rules that keep what a verdict told by its marks, and take these off.
+
+    What is left is left in both directions: the other one's next packet may come while the rules rest.
+    """
+    sets = ((KEYS[version], way), (REVERSED[version], WAYS[way]))
     leave, told = has_mark(settings.mark_leave), settings.mark_leave | settings.mark_taken
-    yield f"{leave} {SYN} add {left} {{ {key} timeout {ENDING_TIMEOUT} }}"
-    yield f"{leave} {NO_SYN} add {left} {{ {key} }}"
-    yield f"{leave} delete {taken} {{ {key} }}"
-    yield f"meta mark & {told:#x} == {settings.mark_taken:#x} {NO_END} update {taken} {{ {key} }}"
+    for key, side in sets:
+        yield f"{leave} {SYN_OR_END} add @left_{side} {{ {key} timeout {ENDING_TIMEOUT} }}"
+        yield f"{leave} {NO_SYN_NO_END} add @left_{side} {{ {key} }}"
+        yield f"{leave} delete @taken_{side} {{ {key} }}"
+    taken = f"update @taken_{way} {{ {KEYS[version]} }}"
+    yield f"meta mark & {told:#x} == {settings.mark_taken:#x} {NO_END} {taken}"
     yield f"meta mark & {told:#x} != 0 meta mark set meta mark & {0xFFFFFFFF & ~told:#x}"

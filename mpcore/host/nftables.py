@@ -6,7 +6,7 @@ second. A key is the set's fields one after the other, each padded to four octet
 
 import socket
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -29,11 +29,11 @@ NFNL_BATCH_BEGIN, NFNL_BATCH_END = 16, 17
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = (SUBSYSTEM << 8 | number for number in (12, 13, 14))
 NFPROTO_IPV6 = 10
-NEW_RULE = SUBSYSTEM << 8 | 6
+NEW_RULE, DELETE_RULE = SUBSYSTEM << 8 | 6, SUBSYSTEM << 8 | 8
 NLM_F_CREATE, NLM_F_APPEND = 0x400, 0x800
 NLA_F_NESTED = 0x8000
 LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*; the table's also of a rule
-RULE_CHAIN, RULE_EXPRESSIONS = 2, 4
+RULE_CHAIN, RULE_HANDLE, RULE_EXPRESSIONS = 2, 3, 4
 LIST_ELEMENT = 1
 ELEMENT_KEY, ELEMENT_EXPRESSION = 1, 7
 DATA_VALUE = 1
@@ -64,6 +64,16 @@ class Count:
     key: bytes
     packets: int
     octets: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A rule by its handle; `family` is the table's NFPROTO_ number."""
+
+    family: int
+    table: str
+    chain: str
+    handle: int
 
 
 class NftSets:
@@ -117,6 +127,21 @@ class NftSets:
         body = self._table + attribute(RULE_CHAIN, chain.encode() + b"\0")
         body += nested(RULE_EXPRESSIONS, expressions)
         self._commit([self._frame(NEW_RULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND, body)])
+
+    def delete_rules(self, rules: Sequence[Rule]) -> None:
+        """Delete rules of any tables; some may have gone. Raises OSError with the kernel's errno."""
+        try:
+            # at once: the kernel lets each further transaction wait for the end of the one before
+            self._commit([self._deletion(rule) for rule in rules])
+        except FileNotFoundError:
+            for rule in rules if len(rules) > 1 else ():
+                self.delete_rules([rule])
+
+    def _deletion(self, rule: Rule) -> bytes:
+        body = attribute(LIST_TABLE, rule.table.encode() + b"\0")
+        body += attribute(RULE_CHAIN, rule.chain.encode() + b"\0")
+        body += attribute(RULE_HANDLE, struct.pack("!Q", rule.handle))
+        return self._frame(DELETE_RULE, NLM_F_REQUEST, body, family=rule.family)
 
     def _commit(self, messages: list[bytes]) -> None:
         """Have the kernel take all messages, or none. Raises OSError."""

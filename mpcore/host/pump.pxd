@@ -16,6 +16,7 @@ cdef class Pump:
     cdef PacketQueue queue
     cdef object endpoint
     cdef object open_sender    # callable: port -> RawSender
+    cdef object before_verdicts  # callable without arguments, or None
     cdef list senders          # RawSender by port, None where not yet used
     cdef packet_t packets[64]
 

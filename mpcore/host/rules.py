@@ -1,8 +1,10 @@
 """The firewall rules that send TCP to the queue, by the first backend that works on this host."""
 
+from collections.abc import Iterator
+
 from mpcore.config import Config
 from mpcore.errors import HostError
-from mpcore.host.flowsets import FlowSets
+from mpcore.host.flowsets import FlowSets, wake
 from mpcore.host.iptables import Iptables
 from mpcore.host.nft import Nft
 from mpcore.host.rulesettings import RuleSettings
@@ -46,6 +48,21 @@ class Rules:
         for backend in self.installed:
             backend.remove()
         self.installed = ()
+
+    def rest(self) -> None:
+        """Let everything go but what begins a connection or ends one, until `wake`. Raises HostError.
+
+        Only where sets of nf_tables know the connections. Otherwise nothing changes.
+        """
+        for backend in self._flow_sets():
+            backend.rest()
+
+    def wake(self) -> None:
+        """End `rest`: from now on each packet comes whose connection is not left. Raises HostError."""
+        wake(self._flow_sets())
+
+    def _flow_sets(self) -> Iterator[FlowSets]:
+        return (backend for backend in self.installed if isinstance(backend, FlowSets))
 
     def clean_leftovers(self) -> None:
         """Take back what a daemon left that was killed, whichever backend it used. Raises HostError."""

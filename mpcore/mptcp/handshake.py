@@ -129,6 +129,7 @@ class Negotiator:
         self._token_in_use = token_in_use
         self._has_room = has_room
         self._half_open: OrderedDict[FlowKey, _HalfOpen] = OrderedDict()  # oldest activity first
+        self._servers = 0  # how many of them are a server's
         self._tokens: set[int] = set()
         self.counts = counts if counts is not None else [0] * COUNTER_COUNT
         self.own_mptcp_seen = False
@@ -136,6 +137,11 @@ class Negotiator:
 
     def __len__(self) -> int:
         return len(self._half_open)
+
+    @property
+    def awaits_third_ack(self) -> bool:
+        """Whether a handshake goes on with a packet that is neither SYN nor RST."""
+        return self._servers > 0
 
     def handle_packet(self, direction: Direction, segment: Segment, now_ns: int) -> Decision:
         """Return the decision on a packet; `now_ns` is monotonic."""
@@ -355,6 +361,7 @@ class Negotiator:
             self._count(Counter.HALF_OPEN_EVICTED)
         half = _HalfOpen(role, drawn, keys.token(drawn), now_ns + HALF_OPEN_TIMEOUT_NS, sent_ns=now_ns)
         self._half_open[key] = half
+        self._servers += role is Role.SERVER
         self._tokens.add(half.token)
         return proceed(half)
 
@@ -370,6 +377,7 @@ class Negotiator:
 
     def _forget(self, key: FlowKey) -> None:
         half = self._half_open.pop(key)
+        self._servers -= half.role is Role.SERVER
         self._tokens.discard(half.token)
 
     def _count(self, counter: Counter) -> None:

@@ -69,15 +69,17 @@ cdef class Pump:
         endpoint: the `mpcore.endpoint.Endpoint` that decides on what the engine cannot
         queue: where packets wait
         open_sender: returns the RawSender of a transmit port; called at the port's first packet
+        before_verdicts: called when Python has decided on packets of a batch, before the kernel learns it
 
     Thread-safety: one thread, the one that uses the endpoint.
     """
 
-    def __init__(self, object endpoint, PacketQueue queue, object open_sender):
+    def __init__(self, object endpoint, PacketQueue queue, object open_sender, object before_verdicts=None):
         self.endpoint = endpoint
         self.engine = endpoint.engine
         self.queue = queue
         self.open_sender = open_sender
+        self.before_verdicts = before_verdicts
         self.senders = []
 
     def turn(self, int batches):
@@ -137,6 +139,7 @@ cdef class Pump:
     cdef int decide(self, int count, list keep) except -1:
         """Let the engine decide on the batch; Python decides on what it cannot, in order."""
         cdef int i = 0
+        cdef bint asked = False
         cdef packet_t *packet
         while i < count:
             i = self.engine.process_batch(self.packets, i, count, clock_ns())
@@ -144,6 +147,7 @@ cdef class Pump:
                 break
             packet = &self.packets[i]
             if packet.verdict == VERDICT_PUNT:
+                asked = True
                 data = PyBytes_FromStringAndSize(<const char *>packet.data, packet.size)
                 verdict = self.endpoint.handle_punt(packet.direction, data, clock_ns(),
                                                     not packet.flags & PACKET_CHECKSUM_NOT_READY)
@@ -155,6 +159,8 @@ cdef class Pump:
                 i += 1
             else:
                 self.settle()
+        if asked and self.before_verdicts is not None:
+            self.before_verdicts()
         return 0
 
     cdef int settle(self) except -1:

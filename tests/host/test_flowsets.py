@@ -10,7 +10,7 @@ import pytest
 
 from mpcore.actions import VerdictKind
 from mpcore.config import load_config
-from mpcore.host.flowsets import FlowSets, chain_rules
+from mpcore.host.flowsets import FlowSets, first_rules, look_rules, wake
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.queued import QueuedPacket
 from mpcore.host.rules import rule_settings
@@ -19,7 +19,7 @@ from tests.host.namespace import in_namespace, run
 
 NUMBER = 77
 WAIT_MS = 5000
-SYN = 2
+SYN, RST, ACK = 2, 4, 16
 ADDRESSES = {4: "127.0.0.1", 6: "::1"}
 versions = pytest.mark.parametrize("version", [4, 6])
 
@@ -91,13 +91,9 @@ def test_what_is_left_comes_no_more_until_its_ports_begin_anew(version: int) -> 
     ):
         sets.install(settings())
         client = connecting(server)
-        # SYN and SYN/ACK where they leave, for over lo they keep the mark that says that they were seen; the
-        # client's ACK and the server's first where they arrive
-        answer(queue, 3)
+        # SYN and SYN/ACK where they leave, for over lo they keep the mark that says that they were seen
+        answer(queue, 2)
         peer = accepted(server)
-        client.sendall(b"!")
-        answer(queue, 1)
-        assert peer.recv(1) == b"!"
         exchange(client, peer)
         assert queue.recv() == []
         port = client.getsockname()[1]
@@ -235,11 +231,92 @@ def test_installing_twice_leaves_one_of_each_and_removing_leaves_empty_chains(ve
     sets.remove()
 
 
-def test_the_first_rule_lets_go_what_is_left() -> None:
-    rules = list(chain_rules(4, "in", settings('mptcp.exclude=["10.0.0.1:80", "2001:db8::/32"]')))
-    assert rules[0] == "@th,104,8 & 7 == 0 @nh,96,64 . @th,0,32 @left_in accept"
+@versions
+@in_namespace
+def test_what_is_left_is_left_in_both_directions(version: int) -> None:
+    """The other direction's next packet may come while the rules rest, and would not be asked about then."""
+    sets = flow_sets(version)
+    sets.install(settings())
+    with socket.create_server((ADDRESSES[version], 0), family=family(version)) as server:
+        with open_queue(settings().mark_taken) as queue:
+            client = connecting(server)
+            answer(queue, 3)
+            peer = accepted(server)
+        assert len(lifetimes_s(sets, "taken_out")) == 2
+        with open_queue(settings().mark_leave) as queue:
+            client.sendall(b"!")
+            answer(queue, 1)
+            assert peer.recv(1) == b"!"
+        # the other end, over lo on this host too, has not been left
+        assert len(lifetimes_s(sets, "taken_out")) == 1
+        assert [min(lifetimes_s(sets, f"left_{way}")) > 3000 for way in ("out", "in")] == [True, True]
+
+
+@versions
+@in_namespace
+def test_at_rest_only_what_begins_or_resets_is_queued(version: int) -> None:
+    sets = flow_sets(version)
+    sets.install(settings())
+    with (
+        open_queue(0) as queue,
+        socket.create_server((ADDRESSES[version], 0), family=family(version)) as server,
+    ):
+        sets.rest()
+        client = connecting(server)
+        syn, syn_ack = answer(queue, 2)
+        assert (flags(syn), flags(syn_ack) & 0x3F) == (SYN, SYN | ACK)
+        peer = accepted(server)
+        exchange(client, peer)
+        assert queue.recv() == []
+        client.close()
+        assert flags(answer(queue, 1)[0]) & RST
+        client = connecting(server)
+        answer(queue, 2)
+        peer = accepted(server)
+        wake([sets])
+        client.sendall(b"!")
+        assert answer(queue, 1)[0].data.endswith(b"!")
+        client.close()
+
+
+@versions
+@in_namespace
+def test_resting_and_waking_leave_the_rules_as_they_were(version: int) -> None:
+    sets = flow_sets(version)
+    table = sets.table.split()
+    sets.install(settings())
+    awake = run("nft", "list", "table", *table)
+    wake([sets])
+    sets.rest()
+    sets.rest()
+    resting = run("nft", "list", "table", *table)
+    assert resting.count("@th,104,8 & 0x6 == 0x0 accept") == 2
+    wake([sets])
+    assert run("nft", "list", "table", *table) == awake
+
+
+@in_namespace
+def test_waking_ends_all_rest_also_where_another_program_took_rules_away() -> None:
+    every = [flow_sets(4), flow_sets(6)]
+    for sets in every:
+        sets.install(settings())
+        sets.rest()
+    run("nft", "flush", "chain", *every[0].table.split(), "in")
+    wake(every)
+    assert "& 0x6 == 0x0 accept" not in run("nft", "list", "ruleset")
+    every[0].rest()
+    run("nft", "flush", "ruleset")
+    wake(every)
+
+
+def test_the_first_rules_send_on_what_is_not_left() -> None:
+    assert list(first_rules(4, "in")) == [
+        "@th,104,8 & 7 != 0 goto look_in",
+        "ip saddr . ip daddr . th sport . th dport != @left_in goto look_in",
+    ]
+    rules = list(look_rules(4, "in", settings('mptcp.exclude=["10.0.0.1:80", "2001:db8::/32"]')))
     assert rules[-2:] == ["ip saddr 10.0.0.1/32 tcp sport 80 accept", "goto ask"]
     assert not any("notrack" in rule for rule in rules)
-    outgoing = list(chain_rules(6, "out", settings('mptcp.exclude=["10.0.0.1:80", "2001:db8::/32"]')))
+    outgoing = list(look_rules(6, "out", settings('mptcp.exclude=["10.0.0.1:80", "2001:db8::/32"]')))
     assert outgoing[-2:] == ["ip6 daddr 2001:db8::/32 accept", "goto ask"]
     assert "oif lo meta mark & 0x10000000 == 0x10000000 notrack" in outgoing

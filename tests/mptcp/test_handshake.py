@@ -643,3 +643,29 @@ def test_any_order_of_packets_has_verdicts_that_can_be_carried_out(
         assert (kind is VerdictKind.REWRITE) == (decision.verdict.data is not None)
         if decision.verdict.data is not None:
             assert emit_segment(parse_segment(decision.verdict.data)) == decision.verdict.data
+
+
+def test_only_a_server_waits_for_more_than_syns_and_resets() -> None:
+    """RFC 8684 §3.1: its handshake goes on with the third ACK, a client's with a SYN/ACK."""
+    client = bench()
+    client.host(client_syn())
+    assert len(client.negotiator) == 1
+    assert not client.negotiator.awaits_third_ack
+    server = bench()
+    server.network(peer_syn())
+    assert server.negotiator.awaits_third_ack
+    server.host(host_syn_ack())
+    server.network(third_ack(Timestamps(111, 300)))
+    assert not server.negotiator.awaits_third_ack
+
+
+def test_handshakes_that_expire_or_give_way_are_not_waited_for() -> None:
+    waiting = bench()
+    waiting.network(peer_syn())
+    waiting.negotiator.handle_timeout(HALF_OPEN_TIMEOUT_NS)
+    assert not waiting.negotiator.awaits_third_ack
+    crowded = bench(limits=LimitsConfig(max_half_open=1))
+    crowded.network(peer_syn())
+    crowded.host(Segment(4, LOCAL, REMOTE, 40001, 80, CLIENT_ISN, 0, int(SYN), 64240, SYN_OPTIONS))
+    assert len(crowded.negotiator) == 1
+    assert not crowded.negotiator.awaits_third_ack
