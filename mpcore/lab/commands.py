@@ -2,7 +2,8 @@
 
 import os
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 from mpcore.errors import MpcoreError
 
@@ -35,6 +36,13 @@ def run_command(
         said = (done.stderr or done.stdout).strip() or f"exit status {done.returncode}"
         raise LabError(f"{' '.join(argv)}: {said}")
     return done
+
+
+def run_together(commands: Iterable[Sequence[str]]) -> None:
+    """Run all `commands` at the same time, to their end; errors as in `run_command`."""
+    every = list(commands)
+    with ThreadPoolExecutor(len(every)) as pool:
+        list(pool.map(run_command, every))
 
 
 def require_root() -> None:

@@ -1,6 +1,8 @@
 """One link of the laboratory: shaped or emulated, and breakable in several ways."""
 
-from mpcore.lab.commands import LabError
+from collections.abc import Iterable
+
+from mpcore.lab.commands import LabError, run_together
 from mpcore.lab.emulation import Emulation, netem_words
 from mpcore.lab.host import Host
 from mpcore.lab.settings import LinkSettings
@@ -123,17 +125,16 @@ class Link:
 
         The interfaces stay up and the sender learns nothing, as when a cable breaks behind the next switch.
         """
-        for host in towards or (self.a, self.b):
-            self._change_cut("-A", host)
+        self._change_cut("-A", towards or (self.a, self.b))
 
     def restore(self, *towards: Host) -> None:
         """Take `cut` back for the hosts `towards` (both when none is named)."""
-        for host in towards or (self.a, self.b):
-            self._change_cut("-D", host)
+        self._change_cut("-D", towards or (self.a, self.b))
 
-    def _change_cut(self, change: str, host: Host) -> None:
-        for command in IPTABLES.values():
-            host.run([command, "-w", "-t", "raw", change, CUT_CHAIN, "-i", self.interface, "-j", "DROP"])
+    def _change_cut(self, change: str, hosts: Iterable[Host]) -> None:
+        """Change the rules of all `hosts` at once: a cable that breaks breaks for both ends."""
+        rule = ["-w", "-t", "raw", change, CUT_CHAIN, "-i", self.interface, "-j", "DROP"]
+        run_together(host.command([command, *rule]) for host in hosts for command in IPTABLES.values())
 
     def down(self, host: Host) -> None:
         """Take the interface of `host` down; the other end of a veth pair loses the carrier."""
