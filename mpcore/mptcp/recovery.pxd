@@ -10,9 +10,10 @@ cdef enum:
     DUP_THRESHOLD = 3          # RFC 6675 §2
 
 
-# `segment` is known to have arrived; `tcp` is the segment that told so.
+# `segment` is known to have arrived; `tcp` is the segment that told so, `before` the one sent before it, or
+# NULL.
 cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t *segment,
-                             const tcp_t *tcp) noexcept nogil
+                             const segment_t *before, const tcp_t *tcp) noexcept nogil
 # `segment`, in flight until now, is presumed lost.
 cdef void recovery_mark_lost(subflow_t *subflow, segment_t *segment) noexcept nogil
 # RACK's judgement on every segment in flight.

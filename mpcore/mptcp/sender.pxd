@@ -23,8 +23,13 @@ cdef inline uint64_t segment_end(const segment_t *segment) noexcept nogil:
 # `rtt_ns`: what the handshake took, 0 unknown (RFC 6298 §2). 0, or -1 when memory is short.
 cdef int sender_init(const plane_t *plane, subflow_t *subflow, int64_t rtt_ns) noexcept nogil
 cdef void sender_clear(subflow_t *subflow) noexcept nogil
-# Silence on a subflow with something to answer that is longer than an answer takes.
+# Silence on a subflow with something to answer that is longer than an answer takes, ...
 cdef int64_t sender_patience(const subflow_t *subflow) noexcept nogil
+# ... and where nothing speaks for a delayed ACK or a pause of either host.
+cdef int64_t sender_expected(const subflow_t *subflow) noexcept nogil
+# Since when the peer owes an ACK that it may not withhold (RFC 9293 §3.8.6.3: for more than one segment), or
+# NEVER; NEVER also while the round trip is not known from a whole window.
+cdef int64_t sender_owed_since(const subflow_t *subflow) noexcept nogil
 # A timer of `rto_ns` doubled that many times, 60 s at most (RFC 6298 §5.5).
 cdef int64_t sender_backed_off(int64_t rto_ns, int doublings) noexcept nogil
 # True when the peer's window, as seen last, has no room for the oldest segment.

@@ -10,5 +10,5 @@ cdef int64_t subflow_deadline(const subflow_t *subflow) noexcept nogil
 # True when another subflow can carry data and answers.
 cdef int has_better(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 # Sets a subflow aside, and gives its data to others, while there is a better one.
-cdef void silence(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+cdef void relieve(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
 cdef void timers_of_stream(plane_t *plane, conn_t *conn) noexcept nogil

@@ -231,7 +231,8 @@ cdef struct subflow_t:         # owner: conn_t
     int64_t reorder_ns         # deadline at which RACK looks again
     int64_t rto_at_ns
     int64_t probe_at_ns        # tail loss probe
-    int64_t suspect_at_ns      # no answer until then: its data goes elsewhere
+    int64_t answered_ns        # something sent was acknowledged then, or the first of what is out was sent
+    int64_t suspect_at_ns      # look then whether it is silent: its data goes elsewhere
     int64_t ask_at_ns          # it is suspect, and asked for an answer then
     int64_t asked_ns           # when it was asked last
     int64_t wait_ns            # end of TIME_WAIT

@@ -9,7 +9,7 @@ from libc.stdint cimport int64_t
 
 from mpcore.mptcp.sender cimport segment_at
 from mpcore.mptcp.stream cimport stream_detach, stream_reinject
-from mpcore.mptcp.timeouts cimport has_better, silence
+from mpcore.mptcp.timeouts cimport has_better, relieve
 from mpcore.mptcp.transmit cimport transmit_again, transmit_oldest
 from mpcore.mptcp.types cimport (
     NEVER,
@@ -66,7 +66,7 @@ cdef void doubt_wake(plane_t *plane, conn_t *conn) noexcept nogil:
 
 cdef void doubt_check(plane_t *plane, conn_t *conn, subflow_t *subflow, int lost) noexcept nogil:
     if lost:
-        silence(plane, conn, subflow)
+        relieve(plane, conn, subflow)
         if subflow.suspect:
             subflow.ask_at_ns = plane.now_ns + ASK_NS
     else:

@@ -41,24 +41,32 @@ cdef int of_first_copy(const subflow_t *subflow, const segment_t *segment, const
 
 
 cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t *segment,
-                             const tcp_t *tcp) noexcept nogil:
-    """RFC 8985 §6.2 steps 1 to 3: the latest segment known to be delivered; whether order was kept."""
-    cdef int64_t rtt = plane.now_ns - segment.sent_ns
+                             const segment_t *before, const tcp_t *tcp) noexcept nogil:
+    """RFC 8985 §6.2 steps 1 to 3: the latest segment known to be delivered; whether order was kept.
+
+    The RFC learns nothing from a repeat when the ACK may be for the first copy, as one with SACK always may:
+    it echoes the stamp of what came last in order (RFC 7323 §4.3). But either copy left after `before`, and
+    so a tail loss probe shows what is lost before it.
+    """
+    cdef int64_t sent_ns = segment.sent_ns
+    cdef int64_t rtt = plane.now_ns - sent_ns
     cdef uint64_t end = segment_end(segment)
-    cdef uint64_t before = subflow.delivered_max
+    cdef uint64_t highest = subflow.delivered_max
     frto_delivered(subflow, segment)
-    if end > before:
+    if end > highest:
         subflow.delivered_max = end
     if segment.flags & SEG_RESENT:
         # the acknowledgement may be for the first copy
         if of_first_copy(subflow, segment, tcp) or (subflow.min_rtt_ns and rtt < subflow.min_rtt_ns):
-            return
-    elif end < before:
+            if before == NULL or before.flags & SEG_RESENT:
+                return
+            sent_ns = before.sent_ns
+    elif end < highest:
         subflow.reordered = 1
-    if segment.sent_ns > subflow.rack_ns or (segment.sent_ns == subflow.rack_ns and end > subflow.rack_end):
-        subflow.rack_ns = segment.sent_ns
+    if sent_ns > subflow.rack_ns or (sent_ns == subflow.rack_ns and end > subflow.rack_end):
+        subflow.rack_ns = sent_ns
         subflow.rack_end = end
-        subflow.rack_rtt_ns = rtt
+        subflow.rack_rtt_ns = plane.now_ns - sent_ns
 
 
 cdef int64_t reordering_window(const subflow_t *subflow) noexcept nogil:

@@ -5,6 +5,7 @@ from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
 from mpcore.mptcp.congestion cimport (
+    INITIAL_SEGMENTS,
     congestion_idle,
     congestion_init,
     congestion_on_ack,
@@ -61,10 +62,12 @@ cdef int64_t RTO_MAX_NS = 60000 * <int64_t>MS
 cdef int64_t RTO_FIRST_NS = 1000 * <int64_t>MS
 cdef int64_t LEAST_RTT_HALF_NS = 150000 * <int64_t>MS    # both together as Linux's tcp_min_rtt_wlen
 cdef int64_t DELAYED_ACK_NS = 40 * <int64_t>MS
-# silence that makes a path suspect: well over a delayed ACK and a busy host's pauses, well under the timer's
-# floor
+# silence that makes a path suspect in any case: well over a delayed ACK and a busy host's pauses, well under
+# the timer's floor
 cdef int64_t SUSPECT_GRACE_NS = 50 * <int64_t>MS
 cdef int64_t SUSPECT_RTTS = 4
+# and while another path answers: over the jitter of hosts
+cdef int64_t OVERDUE_GRACE_NS = 20 * <int64_t>MS
 
 
 cdef int sender_init(const plane_t *plane, subflow_t *subflow, int64_t rtt_ns) noexcept nogil:
@@ -165,6 +168,7 @@ cdef void sender_sent(plane_t *plane, subflow_t *subflow, segment_t *segment, in
         subflow.prr_out += segment.size
     if subflow.rto_at_ns == NEVER:
         sender_arm(plane, subflow)
+        watch(plane, subflow)
     elif not resent:
         arm_probe(plane, subflow)
 
@@ -201,15 +205,37 @@ cdef int64_t sender_patience(const subflow_t *subflow) noexcept nogil:
     return SUSPECT_RTTS * subflow.srtt_ns + SUSPECT_GRACE_NS
 
 
+cdef int64_t sender_expected(const subflow_t *subflow) noexcept nogil:
+    return max(2 * subflow.srtt_ns, subflow.srtt_ns + 4 * subflow.rttvar_ns) + OVERDUE_GRACE_NS
+
+
+cdef int64_t sender_owed_since(const subflow_t *subflow) noexcept nogil:
+    cdef const segment_t *segment
+    cdef uint32_t i
+    # the handshake's round trip tells nothing of how slowly a first window leaves
+    if subflow.snd_una <= INITIAL_SEGMENTS * <uint64_t>subflow.mss:
+        return NEVER
+    for i in range(subflow.seg_count):
+        segment = segment_at(subflow, i)
+        if segment_end(segment) > subflow.snd_una + subflow.mss:
+            return max(segment.sent_ns, subflow.answered_ns)
+    return NEVER
+
+
+cdef void watch(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    """What is out counts as unanswered from now on."""
+    subflow.answered_ns = plane.now_ns
+    subflow.suspect_at_ns = NEVER
+    if subflow.seg_count and subflow.srtt_ns and not subflow.suspect:
+        subflow.suspect_at_ns = plane.now_ns + min(sender_expected(subflow), sender_patience(subflow))
+
+
 cdef void sender_arm(plane_t *plane, subflow_t *subflow) noexcept nogil:
     subflow.probe_at_ns = NEVER
-    subflow.suspect_at_ns = NEVER
     if subflow.seg_count == 0:
         subflow.rto_at_ns = NEVER
         return
     subflow.rto_at_ns = plane.now_ns + sender_backed_off(subflow.rto_ns, subflow.rto_shift)
-    if subflow.srtt_ns and not subflow.suspect:
-        subflow.suspect_at_ns = plane.now_ns + sender_patience(subflow)
     arm_probe(plane, subflow)
 
 
@@ -295,7 +321,7 @@ cdef uint64_t ack_cumulative(plane_t *plane, subflow_t *subflow, uint64_t ack,
         repeated |= segment.flags & SEG_RESENT
         if not segment.flags & SEG_SACKED:
             delivered += segment.size
-            recovery_delivered(plane, subflow, segment, tcp)
+            recovery_delivered(plane, subflow, segment, NULL, tcp)
             rtt = plane.now_ns - segment.sent_ns
         forget(subflow, segment)
         subflow.seg_first = (subflow.seg_first + 1) & subflow.seg_mask
@@ -343,16 +369,18 @@ cdef uint64_t sack_range(plane_t *plane, subflow_t *subflow, uint64_t start, uin
     """Mark the segments wholly inside [start, end); return bytes newly marked."""
     cdef uint32_t i = find_segment(subflow, start)
     cdef segment_t *segment
+    cdef segment_t *before
     cdef uint64_t delivered = 0
     cdef int64_t rtt = -1
     while i < subflow.seg_count:
         segment = segment_at(subflow, i)
         if segment_end(segment) > end:
             break
+        before = segment_at(subflow, i - 1) if i else NULL
         i += 1
         if segment.flags & SEG_SACKED:
             continue
-        recovery_delivered(plane, subflow, segment, tcp)
+        recovery_delivered(plane, subflow, segment, before, tcp)
         if segment.flags & SEG_LOST:
             segment.flags &= <uint8_t>~SEG_LOST
             subflow.lost_count -= 1
@@ -481,6 +509,7 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
         congestion_on_ack(conn, subflow, delivered, plane.now_ns)
     if delivered or advanced:
         sender_arm(plane, subflow)
+        watch(plane, subflow)
 
 
 cdef void sender_reorder_timeout(plane_t *plane, subflow_t *subflow) noexcept nogil:

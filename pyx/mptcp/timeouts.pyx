@@ -10,7 +10,9 @@ from mpcore.mptcp.sender cimport (
     segment_at,
     sender_arm,
     sender_backed_off,
+    sender_expected,
     sender_oldest_data,
+    sender_owed_since,
     sender_patience,
     sender_reorder_timeout,
     sender_timeout,
@@ -50,6 +52,9 @@ cdef enum:
     DATA_TRIES = 15            # repeats in a row that no DATA_ACK answered before the connection is given up
 
 
+cdef int64_t LOOK_AGAIN_NS = 5000000     # at a path that is late, for a sign that the others are not
+
+
 cdef void join_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     """Repeat the third ACK until the fourth comes (RFC 8684 §3.2)."""
     subflow.join_tries += 1
@@ -85,10 +90,50 @@ cdef void tail_probe(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept 
     sender_arm(plane, subflow)
 
 
-cdef void silence(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """No answer for several round trips: while others answer, they carry its data too (RFC 8684 §3.3.6).
+cdef int64_t patient_until(const subflow_t *subflow) noexcept nogil:
+    """When silence means a dead path even to a receiver that delays ACKs, or after a pause of either host."""
+    # the answer to a tail loss probe is waited for as well
+    cdef int64_t since = max(subflow.answered_ns, subflow.sent_ns) if subflow.probed else subflow.answered_ns
+    return since + sender_patience(subflow)
 
-    It stays in use for its own repairs, and is taken back with its first ACK.
+
+cdef int64_t due_at(const subflow_t *subflow) noexcept nogil:
+    cdef int64_t since = sender_owed_since(subflow)
+    return NEVER if since == NEVER else since + sender_expected(subflow)
+
+
+cdef int is_overdue(const plane_t *plane, const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """True when an ACK that may not be withheld is late, and another path was heard of meanwhile.
+
+    In the second half of the wait, which shows that neither this host nor the peer has paused.
+    """
+    cdef const subflow_t *other
+    cdef int64_t due = due_at(subflow)
+    cdef int i
+    if plane.now_ns < due:
+        return 0
+    for i in range(SUBFLOW_MAX):
+        other = conn.subflows[i]
+        if other == subflow or not can_carry(other) or other.suspect:
+            continue
+        if other.last_rx_ns > due - sender_expected(subflow) // 2:
+            return 1
+    return 0
+
+
+cdef void silence(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """No answer is there yet: see whether that is too long."""
+    cdef int64_t until = patient_until(subflow)
+    if plane.now_ns < until and not is_overdue(plane, conn, subflow):
+        subflow.suspect_at_ns = min(max(due_at(subflow), plane.now_ns + LOOK_AGAIN_NS), until)
+    else:
+        relieve(plane, conn, subflow)
+
+
+cdef void relieve(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """While other paths answer, they carry the data of this one too (RFC 8684 §3.3.6).
+
+    Its window is not touched: it stays in use for its own repairs, and is taken back with its first ACK.
     """
     subflow.suspect_at_ns = NEVER
     if subflow.suspect or not has_better(conn, subflow):

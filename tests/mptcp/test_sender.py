@@ -363,6 +363,19 @@ def test_a_lost_tail_is_probed_for_before_the_timeout() -> None:
     assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
 
 
+def test_a_probe_shows_what_is_lost_before_it() -> None:
+    """RFC 8985 §7.3: its SACK echoes the stamp of what came last in order (RFC 7323 §4.3), an old one."""
+    plane = Plane()
+    first = warm(plane)
+    early = TS_LOCAL + (plane.now_ns - SECOND) // MS
+    in_flight(plane, 8)
+    last = first + 7 * MSS
+    plane.advance(2 * RTT + 5 * MS)
+    outputs = [acked(plane, first, (last, last + MSS), echo=early), plane.advance(RTT)]
+    assert any(resent(output, first) for output in outputs)
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
+
+
 def test_a_probe_that_repaired_a_loss_counts_as_one() -> None:
     """RFC 8985 §7.4.2."""
     plane = Plane()
