@@ -61,7 +61,9 @@ class Shim6Services:
             return 0
         manager = self._endpoint.manager
         manager.watch_changes()
-        taken = manager.restore(self._state.load(), self._clock())
+        kept = self._state.load()
+        manager.restore_wishes(kept.wishes)
+        taken = manager.restore(kept.contexts, self._clock())
         self._endpoint.settle(self._clock())
         return taken
 

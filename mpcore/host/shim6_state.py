@@ -1,7 +1,8 @@
 """The file that established contexts are kept in, so that a restarted daemon goes on with them.
 
 A journal: a head with version and boot, then frames of length, CRC-32 and MessagePack, each a context's
-number with its record, or with nil when it is gone. Changes are appended, so a daemon that is killed loses at
+number with its record, or with nil when it is gone; under number 0 what the operator wishes of this host's
+addresses. Changes are appended, so a daemon that is killed loses at
 most the last of them; when half of the journal is history it is written anew, beside, and moved into place.
 Without a sync to the disk: a context does not outlive the boot, for no socket does.
 """
@@ -11,26 +12,40 @@ import os
 import struct
 import sys
 import zlib
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
 
 from mpcore.errors import HostError
 from mpcore.shim6.manager import Shim6Manager
-from mpcore.shim6.records import ContextRecord
+from mpcore.shim6.records import ContextRecord, WishesRecord, record_wishes, wishes_of
+from mpcore.wire.shim6 import Preference
 
-VERSION = 1
+VERSION = 2
+READABLE = (1, VERSION)  # the first had no wishes
 MAGIC = b"mpcore shim6 contexts\n"
 FILE_BYTES_MAX = 1 << 30
 COMPACT_BYTES_MIN = 1 << 20
 CHANGES_A_TURN = 500
 MODE = 0o600
+WISHES = 0  # no context has this number
 
 _FRAME = struct.Struct("<II")  # length, CRC-32
+_FRAMED = msgspec.msgpack.Decoder(tuple[int, msgspec.Raw])
+_RECORD = msgspec.msgpack.Decoder(ContextRecord | None)
+_WISHES = msgspec.msgpack.Decoder(WishesRecord | None)
 
 log = logging.getLogger(__name__)
 
-Change = tuple[int, ContextRecord | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a daemon leaves to the next one."""
+
+    contexts: list[ContextRecord] = field(default_factory=list)
+    wishes: dict[bytes, Preference] = field(default_factory=dict)
 
 
 class StateFile:
@@ -50,10 +65,10 @@ class StateFile:
         self._live = self._size = 0
         self._due_ns = 0
         self._file: int | None = None
-        self._decoder = msgspec.msgpack.Decoder(Change)
+        self._wishes: dict[bytes, Preference] = {}
 
-    def load(self) -> list[ContextRecord]:
-        """Return the contexts of the last daemon of this boot; a warning says what cannot be used.
+    def load(self) -> Kept:
+        """Return what the last daemon of this boot left; a warning says what cannot be used.
 
         What follows a damaged frame is left out, and the whole file when it is not one of this version that
         only its owner, this user, may write.
@@ -61,11 +76,11 @@ class StateFile:
         try:
             data = self._read()
         except FileNotFoundError:
-            return []
+            return Kept()
         except (OSError, HostError) as error:
             log.warning("%s: contexts of the last run are not taken over: %s", self._path, error)
-            return []
-        return [] if data is None else self._parse(data)
+            return Kept()
+        return self._parse(data)
 
     def poll_timeout(self) -> int:
         """Return when `save` may write again."""
@@ -76,15 +91,15 @@ class StateFile:
         if now_ns < self._due_ns:
             return
         # The first write takes the place of the file of the daemon before: it has to have all that is left.
-        changes = manager.take_changes(CHANGES_A_TURN if self._file is not None else sys.maxsize)
-        if changes:
+        frames = self._take(manager, CHANGES_A_TURN if self._file is not None else sys.maxsize)
+        if frames:
             self._due_ns = now_ns if manager.has_changes else now_ns + self._interval_ns
-            self._write([self._note(number, record) for number, record in changes])
+            self._write(frames)
 
     def save_all(self, manager: Shim6Manager) -> None:
         """Write all that has changed, and close the file: the daemon ends."""
-        while changes := manager.take_changes(CHANGES_A_TURN):
-            self._write([self._note(number, record) for number, record in changes])
+        while frames := self._take(manager, CHANGES_A_TURN):
+            self._write(frames)
         self.close()
 
     def close(self) -> None:
@@ -93,8 +108,17 @@ class StateFile:
             os.close(self._file)
             self._file = None
 
-    def _note(self, number: int, record: ContextRecord | None) -> bytes:
-        """Return the frame of a change, nothing for a context that the file does not have anyway."""
+    def _take(self, manager: Shim6Manager, limit: int) -> list[bytes]:
+        """Return the frames of what has changed, of at most `limit` contexts."""
+        frames = []
+        wishes = manager.local_wishes()
+        if wishes != self._wishes:
+            self._wishes = wishes
+            frames.append(self._note(WISHES, record_wishes(wishes) or None))
+        return frames + [self._note(number, record) for number, record in manager.take_changes(limit)]
+
+    def _note(self, number: int, record: ContextRecord | WishesRecord | None) -> bytes:
+        """Return the frame of a change, nothing for what the file does not have anyway."""
         old = self._frames.pop(number, None)
         if old is None and record is None:
             return b""
@@ -129,7 +153,7 @@ class StateFile:
         self._size = len(data)
         os.replace(beside, self._path)
 
-    def _read(self) -> bytes | None:
+    def _read(self) -> bytes:
         descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(descriptor, "rb") as file:
             status = os.fstat(descriptor)
@@ -139,31 +163,36 @@ class StateFile:
                 raise HostError(f"it is larger than {FILE_BYTES_MAX} bytes")
             return file.read(FILE_BYTES_MAX)
 
-    def _parse(self, data: bytes) -> list[ContextRecord]:
+    def _parse(self, data: bytes) -> Kept:
         head, at = _next_frame(data, len(MAGIC)) if data.startswith(MAGIC) else (None, 0)
         try:
             version, boot = msgspec.msgpack.decode(head or b"", type=tuple[int, str])
         except (msgspec.DecodeError, UnicodeDecodeError):
             log.warning("%s is no file of contexts, or a damaged one: starting without any", self._path)
-            return []
-        if version != VERSION:
+            return Kept()
+        if version not in READABLE:
             log.warning("%s has version %d, not %d: starting without contexts", self._path, version, VERSION)
-            return []
-        return list(self._replay(data, at).values()) if boot == self._boot else []
+            return Kept()
+        return self._replay(data, at) if boot == self._boot else Kept()
 
-    def _replay(self, data: bytes, at: int) -> dict[int, ContextRecord]:
+    def _replay(self, data: bytes, at: int) -> Kept:
         found: dict[int, ContextRecord] = {}
+        wishes: WishesRecord = ()
         while at < len(data):
             body, at = _next_frame(data, at)
             try:
-                number, record = self._decoder.decode(body or b"")
+                number, raw = _FRAMED.decode(body or b"")
+                if number == WISHES:
+                    wishes = _WISHES.decode(raw) or ()
+                    continue
+                record = _RECORD.decode(raw)
             except (msgspec.DecodeError, UnicodeDecodeError):
                 log.warning("%s is damaged: %d contexts before that are taken over", self._path, len(found))
                 break
             found.pop(number, None)
             if record is not None:
                 found[number] = record
-        return found
+        return Kept(list(found.values()), wishes_of(wishes))
 
 
 def boot_id() -> str:

@@ -185,6 +185,14 @@ class LocalAddresses:
         entry.preference = preference
         return changed
 
+    def wishes(self) -> dict[bytes, Preference]:
+        """Return what the operator wishes, for the addresses of which that is something."""
+        return {
+            address: entry.preference
+            for address, entry in self._addresses.items()
+            if entry.preference != PLAIN
+        }
+
     def forget(self, address: bytes) -> None:
         """The address is not this host's any more."""
         self._addresses.pop(address, None)

@@ -4,7 +4,7 @@ Sans-IO (RFC 5533, RFC 5534): time is integer nanoseconds passed in, chance an o
 is sent but by `poll_effect`.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from itertools import islice
 
@@ -112,6 +112,10 @@ class Shim6Manager:
         """Return what peers are told of an address of this host."""
         return self._shared.addresses.preference(address)
 
+    def local_wishes(self) -> dict[bytes, Preference]:
+        """Return the operator's wishes by address, as `restore_wishes` takes them."""
+        return self._shared.addresses.wishes()
+
     def find(self, ulid_local: bytes, ulid_peer: bytes, fii: int = 0) -> Context | None:
         """Return a context, to be looked at only."""
         return self._shared.contexts.by_key.get(ContextKey(ulid_local, ulid_peer, fii))
@@ -143,6 +147,13 @@ class Shim6Manager:
     def restore(self, records: Iterable[ContextRecord], now_ns: int) -> int:
         """Take in contexts of an earlier life, after identities and addresses; returns how many."""
         return sum(self._restorer.restore(record, now_ns) for record in records)
+
+    def restore_wishes(self, wishes: Mapping[bytes, Preference]) -> None:
+        """Take in what the operator wished in an earlier life, before its contexts."""
+        for address, wish in wishes.items():
+            if address not in self._shared.addresses:
+                self._shared.addresses.set_usable(address, False)
+            self._shared.addresses.prefer(address, wish)
 
     # In: packets.
 

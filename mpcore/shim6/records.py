@@ -5,6 +5,7 @@ under way are left out: an exploration begins anew, and what else was lost the p
 R1bis (RFC 5533 §7.5).
 """
 
+from collections.abc import Mapping
 from typing import Annotated
 
 import msgspec
@@ -28,6 +29,9 @@ LocatorRecord = tuple[Address, Octet]  # method
 
 _LOCATORS_MAX = 64
 _PARAMETERS_MAX = 1280
+
+
+WishesRecord = Annotated[tuple[tuple[Address, PreferenceRecord], ...], msgspec.Meta(max_length=1024)]
 
 
 class PeerRecord(msgspec.Struct, frozen=True, array_like=True, kw_only=True):
@@ -102,6 +106,16 @@ def record_of(context: Context) -> ContextRecord | None:
         local=_record_local(context.local),
         peer=_record_peer(context.peer),
     )
+
+
+def record_wishes(wishes: Mapping[bytes, Preference]) -> WishesRecord:
+    """Return what the operator wishes of this host's addresses, as it outlives the process."""
+    return tuple((address, _record_preference(wish)) for address, wish in wishes.items())
+
+
+def wishes_of(record: WishesRecord) -> dict[bytes, Preference]:
+    """Return the wishes that a record holds."""
+    return {address: Preference(*wish) for address, wish in record}
 
 
 def _record_local(local: LocalLocators) -> LocalRecord:

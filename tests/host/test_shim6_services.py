@@ -15,6 +15,7 @@ from mpcore.shim6.hba import HbaSet, make_hba_set
 from mpcore.shim6.heuristic import FlowKey
 from mpcore.shim6.prefixes import parse_prefix
 from mpcore.shim6_endpoint import Shim6Endpoint
+from mpcore.wire.shim6 import Preference, PreferenceFlag
 
 SECOND = 1_000_000_000
 
@@ -73,6 +74,19 @@ def test_a_killed_daemon_comes_back_with_its_contexts(hosts: tuple[Host, Host]) 
     (after,) = a.endpoint.snapshot()["contexts"]
     assert (after["tag_local"], after["locators_peer"]) == (before["tag_local"], before["locators_peer"])
     assert len(a.endpoint.engine) == 1
+    assert a.endpoint.poll_transmit() == []
+
+
+def test_a_locator_that_is_drained_stays_drained(hosts: tuple[Host, Host]) -> None:
+    """RFC 5533 §5.15.3: the peer is not told that it works again."""
+    a, b = hosts
+    first = a.set.addresses[0]
+    a.endpoint.manager.prefer_local_address(first, Preference(PreferenceFlag.BROKEN), a.now)
+    a.endpoint.settle(a.now)
+    exchange(a, b)
+    a.services.close()
+    assert a.start() == 1
+    assert a.endpoint.manager.local_preference(first).flags == PreferenceFlag.BROKEN
     assert a.endpoint.poll_transmit() == []
 
 

@@ -24,7 +24,8 @@ def test_contexts_outlive_a_kill_and_rules_do_not(tmp_path: Path, guardian: bool
             ends.lab.links[0].cut()
             swap(client, server, bytes(5000))
             wait_until(lambda: has_moved(first) and has_moved(b), "both hosts to move")
-            wait_until(lambda: bool(StateFile(tmp_path / "a.state", 0).load()), "the context to be written")
+            file = StateFile(tmp_path / "a.state", 0)
+            wait_until(lambda: bool(file.load().contexts), "the context to be written")
             tags = [entry["tag_local"] for entry in contexts(first)]
             kill(first, guardian=guardian)
             if not guardian:
