@@ -28,6 +28,7 @@ from mpcore.host.shim6_rules import Shim6Rules, Shim6RuleSettings
 from mpcore.host.shim6_segments import SegmentSizes
 from mpcore.host.shim6_services import Shim6Services
 from mpcore.host.shim6_watch import KernelView
+from mpcore.host.unresolved import forget_unresolved
 from mpcore.shim6.events import Event, PathChanged
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.settings import SECOND
@@ -220,11 +221,14 @@ class Shim6Host:
                 log.warning("%s", error)
         for transmit in self.endpoint.poll_transmit():
             self._sender(transmit.local).send(transmit.data)
+        moved = set()
         while (event := self.endpoint.poll_event()) is not None:
             if isinstance(event, PathChanged):
                 self._to_kick[Pair(event.ulid_local, event.ulid_peer)] = KICKS
+                moved.add(event.ulid_peer)
             self._services.note(event)
             self.on_event(event)
+        forget_unresolved(moved)
         self._kick()
         self._services.save()
 
