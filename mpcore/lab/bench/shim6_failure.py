@@ -19,6 +19,8 @@ from mpcore.lab.shim6_hosts import Shim6Host, shim6_daemons
 from mpcore.lab.stream import Streamed
 
 LATEST = 1.1  # of a Send Timeout: it is drawn, up to a tenth longer than it is set
+# How many of them it takes: a peer that hears nothing any more still sends Keepalives for as long.
+TIMEOUTS = {True: 2, False: 1}  # by whether only one way is cut
 _US = 1e-6
 
 
@@ -74,7 +76,8 @@ def _stall(stage: Stage, *, loss: Loss, way: Way) -> Sample:
 
 
 def _search(stage: Stage, *, loss: Loss, way: Way, send_timeout_s: float) -> Sample:
-    run = _run(stage, loss, way, send_timeout_s, LATEST * send_timeout_s + AFTER_S)
+    most_s = TIMEOUTS[loss is not Loss.CUT] * LATEST * send_timeout_s
+    run = _run(stage, loss, way, send_timeout_s, most_s + AFTER_S)
     if run.search is None:
         raise LabError("no host has searched another pair")
     begin_s, end_s = run.search
