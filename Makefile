@@ -1,6 +1,7 @@
 # make build   everything a fresh machine needs, then the package itself: .venv/bin/mpcore
 #              (MPCORE_DEBUG=1 make build: with bounds checks)
 # make test    the tests (as root: those against the real kernel too)
+# make soak    many connections through many failures, SOAK=10 times as long as the tests do (root)
 # make snapshots   the simulator's table of results, written anew when a change of behaviour is meant
 # make lint    style, types, stubs
 # make demo    the main jobs, Multipath TCP and then Shim6, measured in a laboratory of namespaces (root)
@@ -8,13 +9,14 @@
 # make clean   forget all of it
 
 .DELETE_ON_ERROR:
-.PHONY: build test snapshots lint demo bench clean
+.PHONY: build test soak snapshots lint demo bench clean
 
 VENV := .venv/bin
 SOURCES := setup.py $(shell find mpcore pyx -name '*.pyx' -o -name '*.pxd' 2>/dev/null)
 MODE := $(if $(MPCORE_DEBUG),debug,release)
 OTHER := $(if $(MPCORE_DEBUG),release,debug)
 ARGS ?=
+SOAK ?= 10
 
 # The modules with a stub, by name: a compiled one without has no Python face (a test holds that).
 STUBBED = $(subst /,.,$(basename $(shell find mpcore -name '*.pyi' | sort)))
@@ -36,6 +38,9 @@ build: .venv/compiled-$(MODE)
 
 test: build
 	$(VENV)/python -m pytest $(ARGS)
+
+soak: build
+	MPCORE_SOAK=$(SOAK) $(VENV)/python -m pytest tests/kernel/test_soak.py -v --durations=0 $(ARGS)
 
 snapshots: build
 	$(VENV)/python -m pytest -q tests/sim/test_matrix.py --write-snapshots $(ARGS)

@@ -1,27 +1,32 @@
-"""Many connections of every kind at once while a path comes and goes: every byte arrives, and nothing stays.
+"""Many connections of every kind at once while paths come and go: every byte arrives, and nothing stays.
 
-`MPCORE_SOAK=10` makes it ten times as long.
+`MPCORE_SOAK=10` makes it ten times as long; `make soak` does that.
 """
 
 import os
 import re
 import socket
 import threading
-from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+import time
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from mpcore.lab.commands import LabError
 from mpcore.lab.host import Host
 from mpcore.lab.link import Link
 from mpcore.lab.sockets import listen_socket, open_socket
 from mpcore.lab.topology import Lab
+from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside, make_lab
 from tests.kernel.support import (
     TIMEOUT_S,
     Daemon,
+    Pair,
     connect,
     exchange_both,
     kernel_peer,
@@ -40,6 +45,8 @@ REQUEST, ANSWER = b"GET /\r\n", bytes(range(256)) * 16
 DOWN_S, UP_S = 0.3, 0.7
 MEMORY_BYTES = 64 << 20
 OVERHEAD_KB = 48 << 10  # of what is no payload: tables, segments in flight, events
+BLOCK = bytes(range(256)) * 128  # what a socket's buffers take whole
+CHAT_S = 0.5
 
 
 @contextmanager
@@ -146,3 +153,118 @@ def test_short_and_long_connections_while_a_path_flaps(tmp_path: Path) -> None:
                 soak(hosts)
         wait_for_nothing(daemon)
         assert peak_kb(daemon) - before < MEMORY_BYTES // 1024 + OVERHEAD_KB
+
+
+# All at once, and all of them through every failure.
+
+
+def read(sock: socket.socket, size: int) -> bytes:
+    data = b""
+    while len(data) < size:
+        got = sock.recv(size - len(data))
+        assert got, f"the end after {len(data)} of {size} bytes"
+        data += got
+    return data
+
+
+def converse(pair: Pair, question: bytes, reply: bytes, pause_s: float, over: threading.Event) -> int:
+    """Let both ends ask and answer until it is `over`, then close in order; return how often they did."""
+    rounds = 0
+    with pair:
+        while not over.is_set() or rounds == 0:
+            number = rounds.to_bytes(4)
+            pair.client.sendall(number + question)
+            assert read(pair.server, 4 + len(question)) == number + question
+            pair.server.sendall(reply + number)
+            assert read(pair.client, len(reply) + 4) == reply + number
+            rounds += 1
+            over.wait(pause_s)
+        for one, other in ((pair.client, pair.server), (pair.server, pair.client)):
+            one.shutdown(socket.SHUT_WR)
+            assert other.recv(1) == b""
+    return rounds
+
+
+def failures(hosts: Lab, both: bool) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """Every way in which a path fails: its name, what breaks it and what mends it.
+
+    A kernel that connected and hears neither REMOVE_ADDR nor the RST, both told once (RFC 8684 §3.4.2), does
+    not join anew. It keeps the first path, so that one must not be taken from it: it is only cut.
+    """
+    for link in reversed(hosts.links):
+        yield f"{link.interface} cut", link.cut, link.restore
+        if both or link is not hosts.links[0]:
+            yield f"{link.interface} down", partial(link.down, hosts.a), partial(link.up, hosts.a)
+            yield (
+                f"{link.interface} without address",
+                partial(link.remove_address, hosts.a),
+                partial(link.add_address, hosts.a),
+            )
+
+
+def wait_until_spread(daemon: Daemon, what: str, roles: Collection[str] = ("client", "server")) -> None:
+    """Wait until every connection in which the daemon's host has a role has both paths in use."""
+    lacking: list[object] = []
+
+    def is_spread() -> bool:
+        time.sleep(0.2)  # the daemon is busy
+        found = [(each["role"], each["subflows"]) for each in daemon.connections()]
+        lacking[:] = [
+            (role, paths)
+            for role, paths in found
+            if role in roles and sum(not path["suspect"] for path in paths) < 2
+        ]
+        return len(found) == LONG + SHORT and not lacking
+
+    try:
+        wait_until(is_spread, what, TIMEOUT_S)
+    except LabError as error:
+        pytest.fail(f"{error}; {len(lacking)} lack it, such as {lacking[:3]}")
+
+
+def outlive(hosts: Lab, daemon: Daemon, both: bool) -> None:
+    """Let all connections meet all failures, one after the other."""
+    over = threading.Event()
+    with ThreadPoolExecutor(LONG + SHORT) as pool:
+        talks = [
+            pool.submit(converse, connect(hosts, **ends(number, both)), *habits(number), over)
+            for number in range(LONG + SHORT)
+        ]
+        try:
+            wait_until_spread(daemon, "two paths of each connection")
+            for name, fail, mend in failures(hosts, both):
+                fail()
+                wait(talks, DOWN_S, FIRST_EXCEPTION)
+                mend()
+                wait_until_spread(daemon, f"the path back after {name}", ("client", "server")[: 1 + both])
+        finally:
+            over.set()
+        for talk in talks:
+            assert talk.result() > 0
+
+
+def ends(number: int, both: bool) -> dict[str, bool]:
+    """Return the arguments of `connect`: every other connection comes from host `b`."""
+    to_a = bool(number % 2)
+    return {"to_a": to_a} if both else kernel_peer(to_a)
+
+
+def habits(number: int) -> tuple[bytes, bytes, float]:
+    """Return what a connection asks, what it answers, and how long it rests."""
+    return (BLOCK, BLOCK, 0.0) if number < LONG else (REQUEST, ANSWER, CHAT_S)
+
+
+@pytest.mark.parametrize("both", [False, True], ids=["kernel", "mpcore"])
+def test_all_connections_outlive_every_kind_of_failure(tmp_path: Path, both: bool) -> None:
+    """RFC 8684 §3.3.6, §3.4: 20 that are busy and 200 that are not, from before the first to the end."""
+    settings = (f"limits.memory_bytes={MEMORY_BYTES}",)
+    with ExitStack() as stack:
+        hosts = stack.enter_context(make_lab(100, 100))
+        served = hosts.hosts[: 1 + both]
+        daemons = [stack.enter_context(running(host, tmp_path, *settings)) for host in served]
+        before = [peak_kb(daemon) for daemon in daemons]
+        for _ in range(ROUNDS):
+            outlive(hosts, daemons[0], both)
+        wait_for_nothing(*daemons)
+        for daemon, start_kb in zip(daemons, before, strict=True):
+            assert peak_kb(daemon) - start_kb < MEMORY_BYTES // 1024 + OVERHEAD_KB
