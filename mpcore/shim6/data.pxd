@@ -37,11 +37,12 @@ cdef struct shim6_context_t:
     uint32_t pair_next
     uint8_t used               # the slot has a context
     uint8_t rewriting          # packets leave with the header: locators are not the ULIDs
-    uint8_t watched            # the control core decides on each packet with a header
+    uint8_t watched            # an exchange is under way: the control core sees packets with a header
     uint8_t plain              # no fork: packets of the host are found by their ULIDs
     uint8_t news               # since the last look; with a bit set, the slot is in plane.active
     int64_t sent_ns            # with and without header; 0: never
     int64_t received_ns
+    int64_t asked_ns           # when the control core last saw a packet because of `watched`; 0: never
     uint64_t packets_sent
     uint64_t packets_received
     uint64_t bytes_sent        # whole packets as the transport has them
@@ -80,6 +81,7 @@ cdef struct shim6_plane_t:     # owner: Shim6Engine
     uint32_t active_count
     uint32_t talk_count
     allowance_t punts          # about payload and ICMPv6 errors that anybody may have sent
+    allowance_t repeats        # payload shown to the control core because its context is watched
     allowance_t messages       # control messages with no tag of a context here
     uint8_t any_locator        # payload is taken on any pair, by its tag alone
     uint32_t stopped           # slot whose super-packet is VERDICT_STOP

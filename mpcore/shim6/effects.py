@@ -18,8 +18,8 @@ class Path:
     """What a data plane needs to know of one context; `number` names it on this host.
 
     `tag_peer` is None while payload can only be received. `sending`: packets between the ULIDs leave with the
-    locators and the peer's tag, unless the locators are the ULIDs (RFC 5533 §11). `watched`: each packet that
-    comes with the payload header is told to `Shim6Manager.handle_payload`, which decides on it.
+    locators and the peer's tag, unless the locators are the ULIDs (RFC 5533 §11). `watched`: an exchange is
+    under way, and packets with the payload header are shown to `Shim6Manager.handle_payload`, some a second.
     """
 
     number: int

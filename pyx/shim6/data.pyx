@@ -67,6 +67,7 @@ cdef enum:
 
 cdef uint64_t TAG_MASK = (<uint64_t>1 << 47) - 1
 cdef int64_t SECOND_NS = 1000000000
+cdef int64_t SHOWN_EVERY_NS = 50000000
 
 
 # Contexts.
@@ -481,8 +482,11 @@ cdef void shimmed(shim6_plane_t *plane, packet_t *packet, uint32_t total, uint32
         settle(plane, packet, VERDICT_DROP, COUNTER_SHIM6_PAYLOAD_ADDRESS)
         return
     slot = shim6_find_tag(plane, load64(data + at) & TAG_MASK)
-    if slot < 0 or plane.contexts[slot].watched or not expected(plane, &plane.contexts[slot], data):
+    if slot < 0 or not expected(plane, &plane.contexts[slot], data):
         punt_or(plane, packet, VERDICT_DROP, COUNTER_SHIM6_PAYLOAD_PUNTED, now_ns)
+        return
+    if plane.contexts[slot].watched and is_shown(plane, &plane.contexts[slot], now_ns):
+        settle(plane, packet, VERDICT_PUNT, COUNTER_SHIM6_PAYLOAD_PUNTED)
         return
     if not shim6_payload_sane(data, total, at):
         settle(plane, packet, VERDICT_DROP, COUNTER_SHIM6_PAYLOAD_INSANE)
@@ -496,6 +500,19 @@ cdef inline int is_known_tag(const shim6_plane_t *plane, const uint8_t *header,
     if size < TAG_END or header[TYPE] < UPDATE_REQUEST or header[TYPE] > PROBE:
         return 0
     return shim6_find_tag(plane, load64(header + TAG_END - 8) & TAG_MASK) >= 0
+
+
+cdef inline int is_shown(shim6_plane_t *plane, shim6_context_t *context, int64_t now_ns) noexcept nogil:
+    """Tell whether the control core sees this packet of an exchange, to repeat I2 or I2bis (RFC 5533 §12.2).
+
+    That needs a few a second. The others are processed all the same, and must not wait for Python.
+    """
+    if context.asked_ns != 0 and now_ns - context.asked_ns < SHOWN_EVERY_NS:
+        return 0
+    if not may_ask(&plane.repeats, now_ns):
+        return 0
+    context.asked_ns = now_ns
+    return 1
 
 
 cdef inline int expected(const shim6_plane_t *plane, const shim6_context_t *context,

@@ -102,7 +102,8 @@ cdef class Shim6Engine:
         max_contexts: most contexts at a time
         seed: 16 random octets that key the tables
         max_talks: most conversations without context that are counted between two looks; 0 counts none
-        punts_per_second: most decisions that packets of strangers may ask for in any one second
+        punts_per_second: most decisions that packets of strangers may ask for in any one second; as many
+            packets of contexts in an exchange are shown to the control core, the others taken without it
         messages_per_second: most control messages without a tag of a context that are handed on in a second
         any_locator: take payload on any addresses, as RFC 5533 §12.4 allows, by its tag alone. Off, packets
             on pairs that the context is not known to use are decided on by `accept_pair`, which closes the
@@ -120,6 +121,7 @@ cdef class Shim6Engine:
                             int.from_bytes(seed[8:], "big")) < 0:
             raise MemoryError
         self.plane.punts.per_second = self.plane.punts.left = punts_per_second
+        self.plane.repeats.per_second = self.plane.repeats.left = punts_per_second
         self.plane.messages.per_second = self.plane.messages.left = messages_per_second
         self.plane.any_locator = any_locator
         self._slots = {}

@@ -348,6 +348,19 @@ def test_strangers_cannot_ask_for_more_than_the_limit() -> None:
     assert moved(plane) == {"SHIM6_PAYLOAD_PUNTED": 4, "SHIM6_LIMIT_PUNT": 2}
 
 
+def test_payload_flows_while_its_context_is_recovered() -> None:
+    """RFC 5533 §12.2: I2bis is repeated and the packet processed; a forged R1bis slows no flow down."""
+    plane = engine(replace(SWITCHED, watched=True), punts=3)
+    millisecond = 1_000_000
+    verdicts = [plane.process(IN, shimmed(TAG_A), at * millisecond)[0] for at in range(1, 101)]
+    assert [at for at, verdict in enumerate(verdicts) if verdict == PUNT] == [0, 50]
+    assert set(verdicts) == {PUNT, REWRITE}
+    for at in range(101, 900):
+        plane.process(IN, shimmed(1234), at * millisecond)
+        assert plane.process(IN, shimmed(TAG_A), at * millisecond)[0] != DROP
+    assert moved(plane)["SHIM6_PAYLOAD_PUNTED"] == 3 + 3
+
+
 def test_control_messages_of_strangers_are_bounded_and_those_of_peers_are_not() -> None:
     """RFC 5533 §16.2: forged I1 and I2 keep the core busy at a bounded rate only."""
     plane = engine(SWITCHED, messages=3)
