@@ -18,7 +18,13 @@ from mpcore.mptcp.sender cimport (
     sender_timeout,
     sender_window_closed,
 )
-from mpcore.mptcp.stream cimport stream_detach, stream_only_subflow, stream_reinject, stream_reinject_head
+from mpcore.mptcp.stream cimport (
+    stream_detach,
+    stream_only_subflow,
+    stream_reinject,
+    stream_reinject_head,
+    stream_reinject_range,
+)
 from mpcore.mptcp.subflow cimport SF_IN_EXPIRED, subflow_close, subflow_step
 from mpcore.mptcp.transmit cimport (
     transmit_again,
@@ -122,12 +128,21 @@ cdef int is_overdue(const plane_t *plane, const conn_t *conn, const subflow_t *s
 
 
 cdef void silence(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """No answer is there yet: see whether that is too long."""
+    """No answer is there yet: see whether that is too long.
+
+    A path that is silent only for want of data, which waits for what this one carries, is given the oldest of
+    it: its answer decides.
+    """
+    cdef const segment_t *oldest
     cdef int64_t until = patient_until(subflow)
-    if plane.now_ns < until and not is_overdue(plane, conn, subflow):
-        subflow.suspect_at_ns = min(max(due_at(subflow), plane.now_ns + LOOK_AGAIN_NS), until)
-    else:
+    if plane.now_ns >= until or is_overdue(plane, conn, subflow):
         relieve(plane, conn, subflow)
+        return
+    if not subflow.suspect and plane.now_ns >= due_at(subflow) and has_idle(conn, subflow):
+        oldest = segment_at(subflow, 0)
+        stream_reinject_range(plane, conn, oldest.data, oldest.data + min(oldest.size, subflow.mss),
+                              subflow.index)
+    subflow.suspect_at_ns = min(max(due_at(subflow), plane.now_ns + LOOK_AGAIN_NS), until)
 
 
 cdef void relieve(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
@@ -142,6 +157,16 @@ cdef void relieve(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nog
     count(plane, COUNTER_SUBFLOW_STALE)
     stream_reinject(plane, conn, subflow)
     stream_detach(plane, conn, subflow)
+
+
+cdef int has_idle(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    cdef const subflow_t *other
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        other = conn.subflows[i]
+        if other != subflow and can_carry(other) and not other.suspect and other.seg_count == 0:
+            return 1
+    return 0
 
 
 cdef int has_better(const conn_t *conn, const subflow_t *subflow) noexcept nogil:

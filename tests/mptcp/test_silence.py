@@ -96,6 +96,21 @@ def test_a_pause_of_all_paths_makes_none_suspect(heard_ms: int | None) -> None:
     assert paths.plane.counter(Counter.SUBFLOW_STALE) == 0
 
 
+def test_an_idle_path_is_asked() -> None:
+    """It may be idle for want of what the late one carries; one segment tells."""
+    paths = TwoPaths()
+    paths.write(8)
+    paths.plane.advance(RTT)
+    paths.answer(1)
+    output = paths.plane.advance(EXPECTED - RTT + 5 * MS)
+    assert len(paths.carried(1, output)) == 1
+    assert not paths.plane.subflow(0)["suspect"]
+    paths.answer(1)
+    output = paths.plane.advance(10 * MS)
+    assert paths.plane.subflow(0)["suspect"]
+    assert len(set(paths.carried(1, output))) == 4
+
+
 def test_without_such_a_sign_it_takes_longer() -> None:
     paths = TwoPaths()
     paths.write(8)
