@@ -16,11 +16,11 @@ every packet that waits in any queue.
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from mpcore.errors import HostError
 from mpcore.host.command import run_command, succeeds
-from mpcore.host.nftables import NftSets, Rule
+from mpcore.host.nftables import NftSets
 from mpcore.host.queuerule import add_queue_rule
 from mpcore.host.rulesettings import RuleSettings, excluded_lines
 
@@ -40,6 +40,9 @@ HOOKS = {
 }
 WAYS = {"out": "in", "in": "out"}  # each with the other
 LOOKS = {way: f"look_{way}" for way in WAYS}  # chains of what the first rules of a direction do not let go
+# Chains that nothing leads to: what `out` and `in` get in turn.
+WAKES = {way: f"awake_{way}" for way in WAYS}
+RESTS = {way: f"rest_{way}" for way in WAYS}
 # Chains with the one rule that queues; with the second a packet waits also when nobody reads the queue.
 ASK, ASK_TAKEN = "ask", "ask_taken"
 ELEMENTS = 262_144  # of a set; what finds no place is asked about with each packet
@@ -51,8 +54,7 @@ TIMEOUTS = {"left": LEFT_TIMEOUT, "taken": TAKEN_TIMEOUT, "ending": ENDING_TIMEO
 SYN = "@th,104,8 & 2 == 2"
 END, NO_END = "@th,104,8 & 5 != 0", "@th,104,8 & 5 == 0"  # FIN or RST
 SYN_OR_END, NO_SYN_NO_END = "@th,104,8 & 7 != 0", "@th,104,8 & 7 == 0"
-# While no connection is carried, only SYNs begin something, and RSTs end what has begun.
-AT_REST = "@th,104,8 & 6 == 0 accept"
+SYN_OR_RST = "@th,104,8 & 6 != 0"
 
 
 class FlowSets:
@@ -61,7 +63,7 @@ class FlowSets:
     def __init__(self, version: int) -> None:
         self.version = version
         self.table = f"{FAMILIES[version]} {TABLE}"
-        self.resting: tuple[Rule, ...] = ()  # those that let everything go
+        self._switch: FirstRules | None = None
 
     def available(self, settings: RuleSettings) -> bool:
         """Return whether nft is there and the kernel takes all of it; no rule is left."""
@@ -85,25 +87,27 @@ class FlowSets:
         run_command(["nft", "-f", "-"], "".join(self._install_lines(settings)))
         self._add_queue_rule(TABLE, ASK_TAKEN, settings, bypass=False)
         self._add_queue_rule(TABLE, ASK, settings, bypass=True)
-        self.resting = ()
 
     def rest(self) -> None:
         """Let everything go but SYNs and RSTs, until `wake`. Raises HostError."""
-        if not self.resting:
-            lines = (f"insert rule {self.table} {way} {AT_REST}\n" for way in WAYS)
-            told = run_command(["nft", "--echo", "--handle", "-f", "-"], "".join(lines))
-            handles = map(int, re.findall(r"# handle (\d+)$", told, re.MULTILINE))
-            family = NUMBERS[self.version]
-            pairs = zip(WAYS, handles, strict=True)
-            self.resting = tuple(Rule(family, TABLE, way, handle) for way, handle in pairs)
+        if self._switch is None:
+            self._switch = FirstRules(self.version)
+        self._switch.turn(RESTS)
+
+    def wake(self) -> None:
+        """End `rest`. Raises HostError."""
+        if self._switch is not None:
+            self._switch.turn(WAKES)
 
     def remove(self) -> None:
         """Empty what there is of it, also that of an earlier run. Raises HostError."""
+        if self._switch is not None:
+            self._switch.close()
+            self._switch = None
         chains = self._chains()
         if chains:
             flush = [f"flush chain {self.table} {chain}\n" for chain in chains]
             run_command(["nft", "-f", "-"], "".join([*flush, *self._flush_set_lines()]))
-        self.resting = ()
 
     def refuse_orphans(self, settings: RuleSettings) -> bool:
         """Have connections that were taken over reset, and queue no more; False without rules of ours.
@@ -142,7 +146,10 @@ class FlowSets:
             yield from self._chain_lines(chain, ())
         for way, look in LOOKS.items():
             yield from self._chain_lines(look, look_rules(self.version, way, settings))
-            yield from self._chain_lines(way, first_rules(self.version, way))
+            awake = tuple(first_rules(self.version, way))
+            yield from self._chain_lines(way, awake)
+            yield from self._chain_lines(WAKES[way], awake)
+            yield from self._chain_lines(RESTS[way], (rest_rule(way),))
 
     def _chain_lines(self, chain: str, rules: Iterable[str]) -> Iterator[str]:
         hook = f" {{ {HOOKS[chain]} }}" if chain in HOOKS else ""
@@ -166,18 +173,32 @@ class FlowSets:
             yield from self._chain_lines(f"end_{way}", refusals)
 
 
-def wake(sets: Iterable[FlowSets]) -> None:
-    """End the rest of all `sets`, without a program of nft, for a handshake waits. Raises HostError."""
-    sleeping = [each for each in sets if each.resting]
-    if not sleeping:
-        return
-    try:
-        with NftSets(TABLE) as tables:
-            tables.delete_rules([rule for each in sleeping for rule in each.resting])
-    except OSError as error:
-        raise HostError(f"the kernel does not delete a rule: {error.strerror}") from error
-    for each in sleeping:
-        each.resting = ()
+class FirstRules:
+    """Gives the first chains of one IP version the rules of others, with no program of nft: handshakes wait.
+
+    The socket stays open, because the kernel lets its end wait for some ten milliseconds. Raises HostError.
+    """
+
+    def __init__(self, version: int) -> None:
+        self._tables = NftSets(TABLE, NUMBERS[version])
+        try:
+            self._rules = {chain: self._tables.rules(chain) for chain in (*RESTS.values(), *WAKES.values())}
+        except OSError as error:
+            self._tables.close()
+            raise HostError(f"the rules of nf_tables cannot be read: {error.strerror}") from error
+
+    def turn(self, chains: Mapping[str, str]) -> None:
+        """Let the first chains have the rules of others. Raises HostError."""
+        try:
+            self._tables.replace_rules({way: self._rules[chain] for way, chain in chains.items()})
+        except FileNotFoundError:
+            return  # another program took the chains away, and what led packets here with them
+        except OSError as error:
+            raise HostError(f"the kernel takes no rules of nf_tables: {error.strerror}") from error
+
+    def close(self) -> None:
+        """Close the socket."""
+        self._tables.close()
 
 
 def has_mark(mark: int) -> str:
@@ -192,6 +213,11 @@ def first_rules(version: int, way: str) -> Iterator[str]:
     """
     yield f"{SYN_OR_END} goto {LOOKS[way]}"
     yield f"{KEYS[version]} != @left_{way} goto {LOOKS[way]}"
+
+
+def rest_rule(way: str) -> str:
+    """Return the only first rule while no connection is carried: SYNs begin, RSTs end what has begun."""
+    return f"{SYN_OR_RST} goto {LOOKS[way]}"
 
 
 def look_rules(version: int, way: str, settings: RuleSettings) -> Iterator[str]:

@@ -6,7 +6,7 @@ second. A key is the set's fields one after the other, each padded to four octet
 
 import socket
 import struct
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
@@ -29,11 +29,11 @@ NFNL_BATCH_BEGIN, NFNL_BATCH_END = 16, 17
 SUBSYSTEM = 10  # NFNL_SUBSYS_NFTABLES
 NEW_ELEMENT, GET_ELEMENT, DELETE_ELEMENT = (SUBSYSTEM << 8 | number for number in (12, 13, 14))
 NFPROTO_IPV6 = 10
-NEW_RULE, DELETE_RULE = SUBSYSTEM << 8 | 6, SUBSYSTEM << 8 | 8
+NEW_RULE, GET_RULE, DELETE_RULE = (SUBSYSTEM << 8 | number for number in (6, 7, 8))
 NLM_F_CREATE, NLM_F_APPEND = 0x400, 0x800
 NLA_F_NESTED = 0x8000
 LIST_TABLE, LIST_SET, LIST_ELEMENTS = 1, 2, 3  # NFTA_SET_ELEM_LIST_*; the table's also of a rule
-RULE_CHAIN, RULE_HANDLE, RULE_EXPRESSIONS = 2, 3, 4
+RULE_CHAIN, RULE_EXPRESSIONS = 2, 4
 LIST_ELEMENT = 1
 ELEMENT_KEY, ELEMENT_EXPRESSION = 1, 7
 DATA_VALUE = 1
@@ -64,16 +64,6 @@ class Count:
     key: bytes
     packets: int
     octets: int
-
-
-@dataclass(frozen=True, slots=True)
-class Rule:
-    """A rule by its handle; `family` is the table's NFPROTO_ number."""
-
-    family: int
-    table: str
-    chain: str
-    handle: int
 
 
 class NftSets:
@@ -125,23 +115,27 @@ class NftSets:
         `expressions` are the attributes of a list; what `nft` has words for is better left to it.
         """
         body = self._table + attribute(RULE_CHAIN, chain.encode() + b"\0")
-        body += nested(RULE_EXPRESSIONS, expressions)
-        self._commit([self._frame(NEW_RULE, NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND, body)])
+        self._commit([self._addition(body, expressions)])
 
-    def delete_rules(self, rules: Sequence[Rule]) -> None:
-        """Delete rules of any tables; some may have gone. Raises OSError with the kernel's errno."""
-        try:
-            # at once: the kernel lets each further transaction wait for the end of the one before
-            self._commit([self._deletion(rule) for rule in rules])
-        except FileNotFoundError:
-            for rule in rules if len(rules) > 1 else ():
-                self.delete_rules([rule])
+    def rules(self, chain: str) -> list[bytes]:
+        """Return the expressions of a chain's rules, as `append_rule` takes them. Raises OSError."""
+        wanted = attribute(RULE_CHAIN, chain.encode() + b"\0")
+        parts = [parse_attributes(body) for body in self._dump(GET_RULE, self._table + wanted)]
+        # kernels before Linux 5.14 tell the rules of every chain
+        return [part[RULE_EXPRESSIONS] for part in parts if part[RULE_CHAIN] == chain.encode() + b"\0"]
 
-    def _deletion(self, rule: Rule) -> bytes:
-        body = attribute(LIST_TABLE, rule.table.encode() + b"\0")
-        body += attribute(RULE_CHAIN, rule.chain.encode() + b"\0")
-        body += attribute(RULE_HANDLE, struct.pack("!Q", rule.handle))
-        return self._frame(DELETE_RULE, NLM_F_REQUEST, body, family=rule.family)
+    def replace_rules(self, rules: Mapping[str, Sequence[bytes]]) -> None:
+        """Give chains other rules, all or none. Raises OSError with the kernel's errno."""
+        messages = []
+        for chain, expressions in rules.items():
+            body = self._table + attribute(RULE_CHAIN, chain.encode() + b"\0")
+            messages.append(self._frame(DELETE_RULE, NLM_F_REQUEST, body))
+            messages += [self._addition(body, each) for each in expressions]
+        self._commit(messages)
+
+    def _addition(self, place: bytes, expressions: bytes) -> bytes:
+        flags = NLM_F_REQUEST | NLM_F_CREATE | NLM_F_APPEND
+        return self._frame(NEW_RULE, flags, place + nested(RULE_EXPRESSIONS, expressions))
 
     def _commit(self, messages: list[bytes]) -> None:
         """Have the kernel take all messages, or none. Raises OSError."""
@@ -152,8 +146,12 @@ class NftSets:
 
     def counts(self, name: str) -> Iterator[Count]:
         """Yield the counters of a set's elements. Raises OSError."""
-        body = self._table + attribute(LIST_SET, name.encode() + b"\0")
-        self._socket.send(self._frame(GET_ELEMENT, NLM_F_REQUEST | NLM_F_DUMP, body))
+        for body in self._dump(GET_ELEMENT, self._table + attribute(LIST_SET, name.encode() + b"\0")):
+            yield from parse_counts(body)
+
+    def _dump(self, kind: int, wanted: bytes) -> Iterator[bytes]:
+        """Yield the attributes of each message that the kernel answers. Raises OSError."""
+        self._socket.send(self._frame(kind, NLM_F_REQUEST | NLM_F_DUMP, wanted))
         while True:
             for message in parse_messages(self._socket.recv(RECEIVE_BYTES)):
                 if message.seq != self._seq:
@@ -161,7 +159,7 @@ class NftSets:
                 if message.kind in (NLMSG_ERROR, NLMSG_DONE):
                     raise_status(message.body)
                     return
-                yield from parse_counts(message.body[4:])
+                yield message.body[4:]
 
     def _elements(self, name: str, present: bool, keys: list[bytes]) -> bytes:
         """Return the message that adds or deletes keys of one set."""

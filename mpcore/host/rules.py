@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from mpcore.config import Config
 from mpcore.errors import HostError
-from mpcore.host.flowsets import FlowSets, wake
+from mpcore.host.flowsets import FlowSets
 from mpcore.host.iptables import Iptables
 from mpcore.host.nft import Nft
 from mpcore.host.rulesettings import RuleSettings
@@ -59,7 +59,8 @@ class Rules:
 
     def wake(self) -> None:
         """End `rest`: from now on each packet comes whose connection is not left. Raises HostError."""
-        wake(self._flow_sets())
+        for backend in self._flow_sets():
+            backend.wake()
 
     def _flow_sets(self) -> Iterator[FlowSets]:
         return (backend for backend in self.installed if isinstance(backend, FlowSets))

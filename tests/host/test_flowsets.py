@@ -10,7 +10,7 @@ import pytest
 
 from mpcore.actions import VerdictKind
 from mpcore.config import load_config
-from mpcore.host.flowsets import FlowSets, first_rules, look_rules, wake
+from mpcore.host.flowsets import FlowSets, first_rules, look_rules, rest_rule
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.queued import QueuedPacket
 from mpcore.host.rules import rule_settings
@@ -278,7 +278,7 @@ def test_at_rest_only_what_begins_or_resets_is_queued(version: int) -> None:
         client = connecting(server)
         answer(queue, 2)
         peer = accepted(server)
-        wake([sets])
+        sets.wake()
         client.sendall(b"!")
         assert answer(queue, 1)[0].data.endswith(b"!")
         client.close()
@@ -291,27 +291,23 @@ def test_resting_and_waking_leave_the_rules_as_they_were(version: int) -> None:
     table = sets.table.split()
     sets.install(settings())
     awake = run("nft", "list", "table", *table)
-    wake([sets])
-    sets.rest()
-    sets.rest()
-    resting = run("nft", "list", "table", *table)
-    assert resting.count("@th,104,8 & 0x6 == 0x0 accept") == 2
-    wake([sets])
+    sets.wake()
     assert run("nft", "list", "table", *table) == awake
-
-
-@in_namespace
-def test_waking_ends_all_rest_also_where_another_program_took_rules_away() -> None:
-    every = [flow_sets(4), flow_sets(6)]
-    for sets in every:
-        sets.install(settings())
-        sets.rest()
-    run("nft", "flush", "chain", *every[0].table.split(), "in")
-    wake(every)
-    assert "& 0x6 == 0x0 accept" not in run("nft", "list", "ruleset")
-    every[0].rest()
+    sets.rest()
+    sets.rest()
+    for way in ("out", "in"):
+        (rule,) = rules_of(sets, way)
+        assert rule == f"@th,104,8 & 0x6 != 0x0 goto look_{way}"
+    sets.wake()
+    assert run("nft", "list", "table", *table) == awake
     run("nft", "flush", "ruleset")
-    wake(every)
+    sets.rest()
+    sets.wake()
+
+
+def rules_of(sets: FlowSets, chain: str) -> list[str]:
+    listed = run("nft", "list", "chain", *sets.table.split(), chain).splitlines()
+    return [line.strip() for line in listed if "@th" in line]
 
 
 def test_the_first_rules_send_on_what_is_not_left() -> None:
@@ -319,6 +315,7 @@ def test_the_first_rules_send_on_what_is_not_left() -> None:
         "@th,104,8 & 7 != 0 goto look_in",
         "ip saddr . ip daddr . th sport . th dport != @left_in goto look_in",
     ]
+    assert rest_rule("in") == "@th,104,8 & 6 != 0 goto look_in"
     rules = list(look_rules(4, "in", settings('mptcp.exclude=["10.0.0.1:80", "2001:db8::/32"]')))
     assert rules[-2:] == ["ip saddr 10.0.0.1/32 tcp sport 80 accept", "goto ask"]
     assert not any("notrack" in rule for rule in rules)

@@ -147,6 +147,36 @@ def test_a_set_that_is_not_there_raises(kernel: FakeSocket) -> None:
         list(NftSets("table").counts("set"))
 
 
+def told_rule(chain: bytes, expressions: bytes) -> bytes:
+    return bytes(4) + attribute(1, b"table\0") + attribute(2, chain + b"\0") + nested(4, expressions)
+
+
+def test_the_rules_of_one_chain_are_read(kernel: FakeSocket) -> None:
+    kernel.answers += [
+        message(6, 1, told_rule(b"first", b"aaaa")) + message(6, 1, told_rule(b"other", b"bbbb")),
+        message(6, 1, told_rule(b"first", b"cccc")) + message(NLMSG_DONE, 1, bytes(4)),
+    ]
+    assert NftSets("table").rules("first") == [b"aaaa", b"cccc"]
+    (asked,) = parse_messages(kernel.sent[0])
+    assert asked.kind == nftables.GET_RULE
+    assert parse_attributes(asked.body[4:]) == {1: b"table\0", 2: b"first\0"}
+
+
+def test_chains_get_other_rules_in_one_batch(kernel: FakeSocket) -> None:
+    kernel.answers.append(status(6))
+    NftSets("table").replace_rules({"out": [b"aaaa", b"bbbb"], "in": []})
+    _, *changes, _ = parse_messages(kernel.sent[0])
+    told = [(each.kind, parse_attributes(each.body[4:])) for each in changes]
+    place = {1: b"table\0", 2: b"out\0"}
+    # without a handle, all rules of a chain are meant
+    assert told == [
+        (nftables.DELETE_RULE, place),
+        (nftables.NEW_RULE, place | {4: b"aaaa"}),
+        (nftables.NEW_RULE, place | {4: b"bbbb"}),
+        (nftables.DELETE_RULE, {1: b"table\0", 2: b"in\0"}),
+    ]
+
+
 def test_elements_without_counter_are_left_out() -> None:
     plain = bytes(4) + nested(3, nested(1, nested(1, attribute(1, KEY))))
     assert list(parse_counts(plain[4:])) == []
