@@ -6,10 +6,10 @@ them and then seldom: a router that learns a full table tells of a million route
 
 import errno
 import selectors
-import struct
 from collections.abc import Callable
 
 from mpcore.errors import HostError
+from mpcore.host.routes import FRA_PROTOCOL, HEADER, PROTOCOL, RTM_F_CLONED
 from mpcore.host.rtnetlink import (
     RTM_DELROUTE,
     RTM_DELRULE,
@@ -20,11 +20,9 @@ from mpcore.host.rtnetlink import (
     parse_attributes,
 )
 
-PROTOCOL = 177  # of rules and routes of our own making, which are no news
 RTMGRP_IPV4_ROUTE, RTMGRP_IPV4_RULE, RTMGRP_IPV6_ROUTE, RTMGRP_IPV6_RULE = 0x40, 0x80, 0x400, 0x40000
 GROUPS = RTMGRP_IPV4_ROUTE | RTMGRP_IPV4_RULE | RTMGRP_IPV6_ROUTE | RTMGRP_IPV6_RULE
-HEADER = struct.Struct("=8BI")  # struct rtmsg; fib_rule_hdr has the same layout
-LOCAL_TABLE, RTM_F_CLONED, FRA_PROTOCOL = 255, 0x200, 21
+LOCAL_TABLE = 255
 
 MESSAGES_MAX = 256  # read at a time: beyond that it is a storm, of which one look is enough
 INTERVAL_NS = 100_000_000
@@ -100,7 +98,10 @@ class PathWatch:
 
 
 def is_news(message: Message) -> bool:
-    """Return whether somebody else changed a route or rule that packets to other hosts may follow."""
+    """Return whether somebody else changed a route or rule that packets to other hosts may follow.
+
+    Those of our own making, by their protocol number, are no news.
+    """
     if len(message.body) < HEADER.size:
         return False
     _, _, _, _, table, protocol, _, _, flags = HEADER.unpack_from(message.body)

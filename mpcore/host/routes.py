@@ -179,6 +179,23 @@ def parse_route(message: bytes) -> Iterator[Route]:
         )
 
 
+def ways(kernel: RouteSocket, local: bytes, remote: bytes) -> list[Route]:
+    """Return where a packet goes: `ip route get REMOTE from LOCAL`. None where nowhere."""
+    bits = 8 * len(local)
+    question = HEADER.pack(FAMILIES[len(local)], bits, bits, 0, 0, 0, 0, 0, 0)
+    question += attribute(RTA_DST, remote) + attribute(RTA_SRC, local)
+    try:
+        answers = kernel.ask(RTM_GETROUTE, question)
+    except OSError:
+        return []
+    return [
+        route
+        for answer in answers
+        if answer.kind == RTM_NEWROUTE and len(answer.body) >= HEADER.size
+        for route in parse_route(answer.body)
+    ]
+
+
 def parse_hops(data: bytes) -> Iterator[tuple[int, int, dict[int, bytes]]]:
     """Yield interface, flags and attributes of each next hop of a multipath route."""
     while len(data) >= NEXT_HOP.size:

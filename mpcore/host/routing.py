@@ -19,21 +19,17 @@ from mpcore.host.default_routers import chosen, distinct, first_interface, needs
 from mpcore.host.netlink import LocalAddress
 from mpcore.host.routes import (
     FAMILIES,
-    HEADER,
     MAIN_TABLE,
     RT_SCOPE_LINK,
-    RTA_DST,
-    RTA_OIF,
-    RTA_SRC,
     Route,
     Rule,
     interface_index,
     is_main,
-    number,
     reconcile,
     routes,
+    ways,
 )
-from mpcore.host.rtnetlink import RTM_GETROUTE, RTM_NEWROUTE, RouteSocket, attribute, parse_attributes
+from mpcore.host.rtnetlink import RouteSocket
 
 REFUGE_TABLES = 1000  # above the tables of the addresses
 REFUGE_PRIORITY = 40000  # behind the kernel's own rules, which end at 32767
@@ -165,17 +161,6 @@ def needs_rule(local: LocalAddress, addresses: Collection[LocalAddress]) -> bool
 
 
 def leaves_by(kernel: RouteSocket, local: bytes, remote: bytes, interface: str) -> bool:
-    """Tell whether a packet from `local` to `remote` leaves by it: `ip route get REMOTE from LOCAL`."""
-    bits = 8 * len(local)
-    question = HEADER.pack(FAMILIES[len(local)], bits, bits, 0, 0, 0, 0, 0, 0)
-    question += attribute(RTA_DST, remote) + attribute(RTA_SRC, local)
-    try:
-        answers = kernel.ask(RTM_GETROUTE, question)
-    except OSError:
-        return False
+    """Tell whether a packet from `local` to `remote` leaves by an interface."""
     index = interface_index(interface)
-    return any(
-        number(parse_attributes(message.body[HEADER.size :]), RTA_OIF, 0) == index
-        for message in answers
-        if message.kind == RTM_NEWROUTE
-    )
+    return any(route.interface_index == index for route in ways(kernel, local, remote))

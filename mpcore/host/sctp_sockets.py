@@ -11,13 +11,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mpcore.host.rtnetlink import RouteSocket, parse_attributes
-from mpcore.host.sock_diag import NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
+from mpcore.host.sock_diag import ATTRIBUTES_AT, NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
 from mpcore.shim6.locators import Pair
 
 IPPROTO_SCTP = 132
 PRESENT = Path("/proc/thread-self/net/sctp")
 _ALL_STATES = 0xFFF
-_ATTRIBUTES_AT = 72  # behind struct inet_diag_msg
 _LOCALS, _PEERS = 12, 13  # INET_DIAG_LOCALS, INET_DIAG_PEERS: arrays of sockaddr_storage
 _STORAGE_BYTES = 128
 _SOCKADDR = struct.Struct("=H2x4x16s")  # of struct sockaddr_in6: family, address
@@ -44,7 +43,7 @@ def sctp_pairs(present: Path = PRESENT) -> set[Pair]:
 
 def pairs_of(body: bytes) -> Iterator[Pair]:
     """Yield the pairs of one answer; a socket that only listens has no peers."""
-    found = parse_attributes(body[_ATTRIBUTES_AT:])
+    found = parse_attributes(body[ATTRIBUTES_AT:])
     peers = list(_addresses(found.get(_PEERS, b"")))
     for local in _addresses(found.get(_LOCALS, b"")):
         for peer in peers:

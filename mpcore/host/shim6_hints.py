@@ -13,7 +13,10 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from functools import cache
 
-from mpcore.host.next_hop import ADDRESS_BITS, ROUTE_HEADER, RTA_DST, RTA_OIF, NextHop, NextHops
+from mpcore.errors import HostError
+from mpcore.host.next_hop import NextHop, NextHops
+from mpcore.host.routes import HEADER as ROUTE_HEADER
+from mpcore.host.routes import RTA_DST, RTA_OIF, RTM_F_CLONED, RTN_UNICAST
 from mpcore.host.rtnetlink import RTM_DELROUTE, Message, RouteSocket, parse_attributes
 from mpcore.shim6.settings import SECOND
 from mpcore.shim6_endpoint import Shim6Endpoint
@@ -23,7 +26,7 @@ RTM_NEWNEIGH = 28
 NEIGHBOUR = struct.Struct("=BxxxiHBB")  # struct ndmsg: family, interface, state, flags, type
 NDA_DST = 1
 NUD_FAILED = 0x20
-RTN_UNICAST, RTM_F_CLONED = 1, 0x200
+ADDRESS_BITS = 128
 GATEWAYS_VALID_NS = SECOND  # so that what strangers ask this host to resolve costs no more than that
 
 
@@ -113,7 +116,7 @@ class NetworkHints:
             self._gateways_due_ns = now_ns + GATEWAYS_VALID_NS
             try:
                 self._gateways = self._hops.gateways()
-            except OSError:
+            except HostError:
                 self._gateways = ()
         return self._gateways
 

@@ -9,12 +9,17 @@ from mpcore.errors import HostError
 from mpcore.host.rawsock import RawSender
 from mpcore.host.rtnetlink import RouteSocket, parse_attributes
 from mpcore.host.shim6_sockets import LIVING
-from mpcore.host.sock_diag import NETLINK_SOCK_DIAG, REQUEST, SOCK_DIAG_BY_FAMILY
+from mpcore.host.sock_diag import (
+    INET_DIAG_INFO,
+    INFO_WANTED,
+    NETLINK_SOCK_DIAG,
+    REQUEST,
+    SOCK_DIAG_BY_FAMILY,
+)
 from mpcore.shim6.kick import Backoff, kicks, questions, read_answer
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.own_errors import TcpFlow, segment_too_big
 
-INET_DIAG_INFO = 2
 ANSWER = struct.Struct("=4x2s2s16s16s32x")  # struct inet_diag_msg
 BACKOFF_AT = 4  # octets into struct tcp_info, as the other two
 COUNTS = struct.Struct("=Q72xQQ")  # acknowledged, then sent and retransmitted octets
@@ -94,7 +99,7 @@ class TcpKicker:
 
 def read_backoffs() -> Iterator[Backoff]:
     """Yield what the TCP sockets of IPv6 here tell. Raises HostError, OSError."""
-    request = REQUEST.pack(socket.AF_INET6, socket.IPPROTO_TCP, 1 << (INET_DIAG_INFO - 1), LIVING)
+    request = REQUEST.pack(socket.AF_INET6, socket.IPPROTO_TCP, INFO_WANTED, LIVING)
     with RouteSocket(protocol=NETLINK_SOCK_DIAG) as kernel:
         for message in kernel.dump_by(SOCK_DIAG_BY_FAMILY, request):
             if len(message.body) < ANSWER.size:

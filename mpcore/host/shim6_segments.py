@@ -9,16 +9,19 @@ import struct
 
 from mpcore.errors import HostError
 from mpcore.host.rtnetlink import RouteSocket, parse_attributes
-from mpcore.host.sock_diag import NETLINK_SOCK_DIAG, SOCK_DIAG_BY_FAMILY
+from mpcore.host.sock_diag import (
+    ATTRIBUTES_AT,
+    INET_DIAG_INFO,
+    INFO_WANTED,
+    NETLINK_SOCK_DIAG,
+    NO_COOKIE,
+    REQUEST_ONE,
+    SOCK_DIAG_BY_FAMILY,
+)
 from mpcore.shim6.own_errors import TcpFlow
 from mpcore.shim6.segment import segment_of
 
-# inet_diag_req_v2 about one socket: family, protocol, extensions, states; ports, addresses, interface, cookie
-REQUEST = struct.Struct("=BBBxI2s2s16s16sIQ")
-NO_COOKIE = 0xFFFF_FFFF_FFFF_FFFF
 ALL_STATES = 0xFFFF_FFFF
-INET_DIAG_INFO = 2
-ANSWER_SIZE = 72  # struct inet_diag_msg
 OPTIONS_AT = 5  # octets into struct tcp_info
 MSS_AT = struct.Struct("=16xI")
 HAS_TIMESTAMPS, TIMESTAMPS_SIZE = 1, 12
@@ -65,11 +68,10 @@ class SegmentSizes:
 def request(flow: TcpFlow) -> bytes:
     """Return the question about the socket of a connection of this host."""
     ports = flow.local_port.to_bytes(2), flow.peer_port.to_bytes(2)
-    extensions = 1 << (INET_DIAG_INFO - 1)
-    return REQUEST.pack(
+    return REQUEST_ONE.pack(
         socket.AF_INET6,
         socket.IPPROTO_TCP,
-        extensions,
+        INFO_WANTED,
         ALL_STATES,
         *ports,
         flow.local,
@@ -81,7 +83,7 @@ def request(flow: TcpFlow) -> bytes:
 
 def size_told(answer: bytes) -> int | None:
     """Return what an answer says: its MSS is without the options that every segment has."""
-    info = parse_attributes(answer[ANSWER_SIZE:]).get(INET_DIAG_INFO, b"")
+    info = parse_attributes(answer[ATTRIBUTES_AT:]).get(INET_DIAG_INFO, b"")
     if len(info) < MSS_AT.size:
         return None
     (mss,) = MSS_AT.unpack_from(info)

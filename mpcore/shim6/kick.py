@@ -7,17 +7,17 @@ retransmits when the shorter timer has passed. It needs the exact sequence numbe
 tells in its answer to a segment that it does not expect (RFC 9293 §3.10.7.4).
 """
 
-import struct
 from dataclasses import dataclass
 
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.own_errors import TcpFlow, unreachable
+from mpcore.shim6.segment import segment_of
 from mpcore.wire.unexpected import unexpected_segments
 
 BACKOFF_MAX = 15
-_IPV6 = struct.Struct(">IHBB16s16s")
-_TCP = struct.Struct(">HHIIBBHHH")
-_TCP_PROTOCOL = 6
+_IPV6_SIZE, _TCP_SIZE, _TCP_PROTOCOL = 40, 20, 6
+_LENGTH, _NEXT_HEADER = slice(4, 6), 6  # of the IPv6 header
+_OFFSET = 12  # of the TCP header
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,13 +44,11 @@ def read_answer(packet: bytes) -> tuple[TcpFlow, int] | None:
 
     None for what is no segment, or one with payload, which can be a retransmission.
     """
-    if len(packet) < _IPV6.size + _TCP.size:
+    if len(packet) < _IPV6_SIZE + _TCP_SIZE or packet[_NEXT_HEADER] != _TCP_PROTOCOL:
         return None
-    _, size, kind, _, source, destination = _IPV6.unpack_from(packet)
-    source_port, destination_port, seq, _, offset, *_ = _TCP.unpack_from(packet, _IPV6.size)
-    if kind != _TCP_PROTOCOL or size != 4 * (offset >> 4):
+    if int.from_bytes(packet[_LENGTH]) != 4 * (packet[_IPV6_SIZE + _OFFSET] >> 4):
         return None
-    return TcpFlow(source, source_port, destination, destination_port), seq
+    return segment_of(packet)
 
 
 def kicks(socket: Backoff, next_seq: int) -> list[bytes]:

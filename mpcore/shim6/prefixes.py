@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ipaddress import IPv6Address, IPv6Network
 
 from mpcore.errors import WireError
+from mpcore.wire.router import is_link_local
 
 MULTI_PREFIX = 0x0012
 """Type of the extension (RFC 5535 §10)."""
@@ -72,5 +73,4 @@ def is_routable(address: bytes) -> bool:
     RFC 5534 §3.1 leaves link-local addresses out. Below ::/64 are the unspecified address, loopback and forms
     of IPv4 addresses, none of which stands in a packet between hosts.
     """
-    is_link_local = address[0] == 0xFE and address[1] & 0xC0 == 0x80
-    return not (address[0] == 0xFF or is_link_local or prefix_of(address) == bytes(PREFIX_SIZE))
+    return not (address[0] == 0xFF or is_link_local(address) or prefix_of(address) == bytes(PREFIX_SIZE))

@@ -14,13 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpcore.host import shim6_hints
-from mpcore.host.next_hop import RTA_DST, RTA_OIF, NextHop
+from mpcore.host.next_hop import NextHop
+from mpcore.host.routes import RTA_DST, RTA_OIF, RTM_F_CLONED, RTN_UNICAST
 from mpcore.host.rtnetlink import RTM_DELROUTE, RTM_NEWROUTE, Message, attribute
 from mpcore.host.shim6_hints import (
     NDA_DST,
-    RTM_F_CLONED,
     RTM_NEWNEIGH,
-    RTN_UNICAST,
     LostRoute,
     NetworkHints,
     failed_neighbour,

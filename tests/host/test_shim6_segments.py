@@ -8,7 +8,8 @@ import pytest
 
 from mpcore.host import shim6_segments
 from mpcore.host.rtnetlink import attribute
-from mpcore.host.shim6_segments import ANSWER_SIZE, INET_DIAG_INFO, SAFE_SIZE, SegmentSizes, size_told
+from mpcore.host.shim6_segments import SAFE_SIZE, SegmentSizes, size_told
+from mpcore.host.sock_diag import ATTRIBUTES_AT, INET_DIAG_INFO
 from tests.helpers.shim6 import TCP, ip6
 
 LOOPBACK = socket.inet_pton(socket.AF_INET6, "::1")
@@ -52,5 +53,5 @@ def test_without_a_kernel_that_tells_the_same(sizes: SegmentSizes, monkeypatch: 
 
 @pytest.mark.parametrize("info", [b"", bytes(19), bytes(200)])
 def test_an_answer_that_says_nothing(info: bytes) -> None:
-    assert size_told(bytes(ANSWER_SIZE) + attribute(INET_DIAG_INFO, info)) is None
+    assert size_told(bytes(ATTRIBUTES_AT) + attribute(INET_DIAG_INFO, info)) is None
     assert size_told(bytes(10)) is None
