@@ -7,11 +7,10 @@ from libc.stdint cimport uint8_t, uint32_t, uint64_t
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.pump cimport clock_ns
 from mpcore.host.rawsock cimport RawSender
+from mpcore.shim6.chain cimport IPV6_SIZE, NEXT_ICMPV6
 from mpcore.store.packet cimport FROM_HOST, FROM_NETWORK, VERDICT_PUNT, packet_t
 
 cdef enum:
-    IPV6_SIZE = 40
-    NEXT_ICMPV6 = 58
     PACKET_TOO_BIG = 2
     HEADERS_SIZE = 256         # of a super-packet: what is asked about it needs no more
 
@@ -20,6 +19,10 @@ cdef inline bint is_too_big(const packet_t *packet) noexcept nogil:
     """A Packet Too Big (RFC 4443 §3.2) without extension headers, as routers send it."""
     return (packet.direction == FROM_NETWORK and packet.size > IPV6_SIZE
             and packet.data[6] == NEXT_ICMPV6 and packet.data[IPV6_SIZE] == PACKET_TOO_BIG)
+
+
+cdef bytes headers_of(const packet_t *packet):
+    return PyBytes_FromStringAndSize(<const char *>packet.data, min(packet.size, HEADERS_SIZE))
 
 
 @cython.final
@@ -102,9 +105,8 @@ cdef class Shim6Pump:
         cdef uint32_t mss = self.engine.segment_size(packet, clock_ns())
         cdef RawSender sender
         cdef uint64_t refused
-        headers = PyBytes_FromStringAndSize(<const char *>packet.data, min(packet.size, HEADERS_SIZE))
         if mss == 0:
-            mss = <uint32_t>self.segment_size(headers)
+            mss = <uint32_t>self.segment_size(headers_of(packet))
             self.engine.note_segment_size(packet, mss, clock_ns())
         sender = self.open_sender(PyBytes_FromStringAndSize(<const char *>self.engine.cut_source(), 16))
         refused = sender.counters.too_big
@@ -116,7 +118,7 @@ cdef class Shim6Pump:
         if sender.counters.too_big != refused:
             self.engine.forget_segment_sizes()
             if self.on_too_big is not None:
-                self.on_too_big(headers)
+                self.on_too_big(headers_of(packet))
         return 0
 
     cdef void settle(self, int end) noexcept nogil:
