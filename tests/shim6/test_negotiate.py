@@ -1,13 +1,12 @@
 """Establishment and recovery between two cores (RFC 5533 §7), and what one core does with forged messages."""
 
-import json
 from itertools import pairwise
 
 import pytest
 
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.effects import InstallContext, RemoveContext
-from mpcore.shim6.events import ContextEstablished, ContextFailed, ContextRemoved
+from mpcore.shim6.events import ContextEstablished, ContextFailed
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6.states import ContextState
 from mpcore.sim.shim6_identity import toy_identities
@@ -23,7 +22,6 @@ from mpcore.wire.shim6 import (
     I2bis,
     Keepalive,
     KeepaliveTimeout,
-    Locator,
     LocatorList,
     LocatorPreferences,
     Preference,
@@ -32,10 +30,7 @@ from mpcore.wire.shim6 import (
     ResponderValidator,
     Shim6Option,
     UlidPair,
-    UnknownMessage,
-    UnknownOption,
     UpdateRequest,
-    VerificationMethod,
     emit_message,
     find_option,
 )
@@ -616,95 +611,7 @@ def test_tags_of_seven_bits_run_out_without_harm() -> None:
     assert lone.count(Shim6Counter.LIMIT_CONTEXTS) == 72
 
 
-# Floods and other nonsense.
-
-
-def test_floods_meet_limits_and_are_counted() -> None:
-    """RFC 5533 §16.2: R1 and R1bis are larger than what asks for them."""
-    lone = Lone(Shim6Settings(r1_per_second=10, r1bis_per_second=4))
-    assert sum(len(lone.hear(I1(nonce, nonce))) for nonce in range(100)) == 10
-    assert sum(len(lone.hear(Keepalive(nonce))) for nonce in range(100)) == 4
-    assert lone.count(Shim6Counter.LIMIT_R1) == 90
-    assert lone.count(Shim6Counter.LIMIT_R1BIS) == 96
-    lone.wait(1)
-    assert len(lone.hear(I1(1, 1))) == 1
-    assert lone.manager.contexts() == ()
-
-
-def establish_by(lone: Lone, method: VerificationMethod, contexts: int) -> None:
-    """Let a peer begin contexts at once, with lists that are all different, and right."""
-    lone.manager._shared.verifier.refused = lambda *claim: None  # type: ignore[method-assign]
-    for number in range(contexts):
-        r1 = r1_of(lone, I1(number, 5, (ForkedInstance(number + 1),)))
-        _, parameters = peer_options()
-        listed = LocatorList(number, (Locator(B1, method), Locator(B2, method)))
-        options = (validator_of(r1), ForkedInstance(number + 1), listed, parameters)
-        lone.hear(I2(number, 5, r1.responder_nonce, options))
-
-
-@pytest.mark.parametrize(
-    ("method", "verifications", "accepted"),
-    [(VerificationMethod.CGA, 2, 2), (VerificationMethod.HBA, 1, 5), (VerificationMethod.HBA, 0, 0)],
-)
-def test_verifications_are_limited(method: VerificationMethod, verifications: int, accepted: int) -> None:
-    """RFC 5533 §16.2: a signature takes one of the allowance, a locator that a hash proves a tenth."""
-    lone = Lone(Shim6Settings(verifications_per_second=verifications))
-    establish_by(lone, method, 8)
-    assert len(lone.manager.contexts()) == accepted
-    assert lone.count(Shim6Counter.LIMIT_VERIFY) == 8 - accepted
-
-
-@pytest.mark.parametrize(
-    ("method", "contexts"), [(VerificationMethod.HBA, 1500), (VerificationMethod.CGA, 300)]
-)
-def test_the_limits_leave_room_for_a_busy_second(method: VerificationMethod, contexts: int) -> None:
-    """As many contexts as one core can make in a second are not refused for being too many."""
-    lone = Lone(Shim6Settings())
-    establish_by(lone, method, contexts)
-    assert len(lone.manager.contexts()) == contexts
-
-
-def test_contexts_are_limited_in_all_and_per_prefix() -> None:
-    for settings in (Shim6Settings(max_contexts=3), Shim6Settings(max_contexts_per_prefix=3)):
-        lone = Lone(settings)
-        for fii in range(5):
-            lone.manager.establish(A1, B1, 0, fii)
-        assert len(lone.manager.contexts()) == 3
-        assert lone.count(Shim6Counter.LIMIT_CONTEXTS) == 2
-
-
-def test_unknown_types_and_critical_options_are_answered_by_error() -> None:
-    """RFC 5533 §12.3: Error 0 points to the type, Error 1 to the option; nothing else is processed."""
-    lone = Lone(Shim6Settings(errors_per_second=3))
-    (error,) = lone.hear(UnknownMessage(99, 0, bytes(10)))
-    assert isinstance(error, ErrorMessage)
-    assert (error.code, error.pointer) == (ErrorCode.UNKNOWN_MESSAGE, 42)
-    (error,) = lone.hear(I1(TAG, 5, (UnknownOption(99, b"x", critical=True),)))
-    assert isinstance(error, ErrorMessage)
-    assert (error.code, error.pointer) == (ErrorCode.CRITICAL_OPTION, 40 + 16)
-    (r1,) = lone.hear(I1(TAG, 5, (UnknownOption(99, b"x"),)))
-    assert isinstance(r1, R1)
-    assert lone.hear(ErrorMessage(0, 42, bytes(48))) == []
-    for _ in range(10):
-        lone.hear(UnknownMessage(99, 0, bytes(10)))
-    assert lone.count(Shim6Counter.LIMIT_ERROR) == 9
-
-
-@pytest.mark.parametrize("source", [bytes(16), b"\xff\x02" + bytes(14), b"\x0a\0\0\1"])
-def test_impossible_addresses_are_dropped(source: bytes) -> None:
-    """RFC 5533 §12.3."""
-    lone = Lone()
-    assert lone.hear(I1(1, 1), source) == []
-    assert lone.count(Shim6Counter.BAD_ADDRESS) == 1
-
-
-def test_garbage_is_counted() -> None:
-    lone = Lone()
-    data = emit_message(I1(1, 1))
-    for broken in (b"", data[:-1], data[:4] + b"\0\0" + data[6:], bytes(16)):
-        lone.manager.handle_control(B1, A1, broken, 0)
-    assert lone.count(Shim6Counter.MALFORMED_RX) == 4
-    assert lone.drain() == []
+# The Keepalive Timeout.
 
 
 def test_the_keepalive_timeout_is_announced_when_it_is_not_the_default() -> None:
@@ -745,132 +652,3 @@ def test_a_recovered_context_begins_with_the_default_keepalive_timeout() -> None
         lone.hear(R2(tag, lone.context().handshake.initiator_nonce, (*peer_options(), *options)))
         assert lone.context().tag_peer == tag
     assert lone.context().reap.keepalive_timeout_ns == 15 * SECOND
-
-
-def told_unsupported(lone: Lone) -> None:
-    """Let an ICMPv6 error answer the I1 of the context of A1."""
-    context = lone.context()
-    data = emit_message(I1(context.tag_local, context.handshake.initiator_nonce))
-    quoted = bytes([0x60, 0, 0, 0, 0, len(data), 140, 64]) + A1 + B1 + data
-    assert lone.manager.handle_icmp(4, 1, quoted, lone.now_ns).absorb
-
-
-def wait_for_failure(lone: Lone) -> None:
-    """Until the context of A2 has failed, and its hold-down has begun."""
-    while (other := lone.manager.find(A2, B1)) is not None and other.state is not ContextState.E_FAILED:
-        lone.wait(1)
-    assert other is not None
-
-
-@pytest.mark.parametrize("first", [True, False], ids=["the-longer-first", "the-shorter-first"])
-def test_a_hold_down_is_not_ended_by_that_of_another_ulid(first: bool) -> None:
-    """RFC 5533 §7.8: ICMP_HOLDDOWN_TIME is 600 s, NO_R1_HOLDDOWN_TIME 60 s, of the same peer."""
-    lone = Lone()
-    lone.manager.establish(A2, B1, 0)
-    if not first:
-        lone.wait(40)
-    lone.manager.establish(A1, B1, lone.now_ns)
-    if not first:
-        wait_for_failure(lone)
-    told_unsupported(lone)
-    began_ns = lone.now_ns
-    wait_for_failure(lone)
-    while lone.manager.find(A2, B1) is not None:
-        lone.wait(1)
-    assert lone.now_ns - began_ns < 300 * SECOND
-    assert lone.manager.establish(A2, B1, lone.now_ns) is None
-    lone.wait_until(began_ns + 599 * SECOND)
-    assert lone.manager.establish(A2, B1, lone.now_ns) is None
-    lone.wait(2)
-    assert lone.manager.establish(A2, B1, lone.now_ns) is not None
-
-
-def test_a_hold_down_ends_when_its_context_is_discarded_on_demand() -> None:
-    """The operator knows better, and may try again at once."""
-    lone = Lone()
-    lone.manager.establish(A1, B1, 0)
-    told_unsupported(lone)
-    assert lone.manager.establish(A2, B1, 0) is None
-    lone.manager.discard(A1, B1)
-    assert lone.manager.establish(A2, B1, 0) is not None
-
-
-# Teardown.
-
-
-def test_a_quiet_context_is_discarded_after_five_minutes() -> None:
-    """RFC 5533 §9."""
-    lone = Lone()
-    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
-    lone.wait(250)
-    lone.manager.note_activity(lone.context().number, lone.now_ns, None, lone.now_ns)
-    lone.wait(250)
-    assert lone.context().state is ContextState.ESTABLISHED
-    lone.wait(51)
-    assert lone.manager.contexts() == ()
-    events = [lone.manager.poll_event() for _ in range(20)]
-    assert sum(isinstance(event, ContextRemoved) for event in events) == 1
-    assert lone.manager.poll_timeout() is None
-
-
-def test_a_context_that_a_socket_may_use_stays() -> None:
-    """RFC 5533 §9: an open socket is reason enough."""
-    lone = Lone()
-    lone.manager._shared.in_use = lambda context: True
-    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
-    lone.wait(2000)
-    assert lone.context().state is ContextState.ESTABLISHED
-
-
-def test_a_ulid_that_is_not_valid_any_more_ends_its_contexts() -> None:
-    """RFC 5533 §1.5; one that is merely unassigned does not."""
-    lone = Lone()
-    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
-    lone.manager.set_local_address(A1, False, 0)
-    assert lone.context().state is ContextState.ESTABLISHED
-    lone.manager.forget_local_address(A1, 0)
-    assert lone.manager.contexts() == ()
-
-
-def test_a_ulid_that_comes_back_after_its_lifetime_may_have_contexts_again() -> None:
-    """RFC 5533 §1.5: what it had has ended, and meanwhile nothing begins."""
-    lone = Lone()
-    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
-    lone.manager.forget_local_address(A1, 0, for_good=False)
-    assert lone.manager.contexts() == ()
-    assert lone.hear(I1(TAG, 5)) == []
-    lone.manager.set_local_address(A1, True, 0)
-    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
-    assert lone.context().local.addresses == (A1, A2)
-
-
-def test_a_fork_lives_as_long_as_packets_without_header_flow() -> None:
-    """RFC 5533 §4.2, §9: such a packet may be the fork's."""
-    pairing = Pairing()
-    pairing.a.establish(A1, B1)
-    pairing.a.establish(A1, B1, 7)
-    pairing.cloud.run(1)
-    pairing.converse(every_s=10)
-    pairing.cloud.run(1000)
-    assert pairing.a.manager.find(A1, B1, 7) is not None
-    pairing.silence()
-    pairing.cloud.run(700)
-    assert pairing.a.manager.contexts() == ()
-
-
-def test_there_is_no_context_with_oneself_or_a_strange_address() -> None:
-    lone = Lone()
-    for local, peer in ((A1, A2), (C1, B1), (A1, b"\xfe\x80" + bytes(13) + b"\x01"), (A1, bytes(16))):
-        assert lone.manager.establish(local, peer, 0) is None
-    assert lone.hear(I1(1, 1, (UlidPair(A2, A1),))) == []
-
-
-def test_the_snapshot_is_ready_for_json() -> None:
-    lone = Lone()
-    lone.hear(i2_of(r1_of(lone, I1(TAG, 5))))
-    (shown,) = lone.manager.snapshot()
-    assert json.loads(json.dumps(shown)) == shown
-    assert shown["ulid_local"] == "2001:db8:1::a1"
-    assert shown["locators_peer"] == ["2001:db8:3::b1", "2001:db8:4::b1"]
-    assert shown["state"] == "established"
-    assert shown["reap_state"] == "operational"
