@@ -107,15 +107,22 @@ def two_routers() -> Iterator[tuple[Router, Router]]:
         yield first, second
 
 
-@in_namespace
-def test_advertisements_give_each_address_its_router() -> None:
-    """RFC 8028 §3.1, with addresses that the kernel formed."""
+@contextmanager
+def a_provider_each() -> Iterator[tuple[Host, Router, Router]]:
+    """A host whose packets of either prefix leave by the router that advertises it."""
     add_link()
     with host() as a, two_routers() as (first, second):
         first.advertise(PREFIX.format(1))
         second.advertise(PREFIX.format(2))
         a.wait(1, 1)
         a.wait(2, 2)
+        yield a, first, second
+
+
+@in_namespace
+def test_advertisements_give_each_address_its_router() -> None:
+    """RFC 8028 §3.1, with addresses that the kernel formed."""
+    with a_provider_each() as (a, _, _):
         assert a.changes > 0
         assert a.upkeep.stats()["MpcoreExtRouterHeard"] == 2
 
@@ -123,12 +130,7 @@ def test_advertisements_give_each_address_its_router() -> None:
 @in_namespace
 def test_a_router_that_says_goodbye_and_one_that_comes_again() -> None:
     """RFC 4861 §6.3.4: a lifetime of zero ends it as a default router."""
-    add_link()
-    with host() as a, two_routers() as (first, second):
-        first.advertise(PREFIX.format(1))
-        second.advertise(PREFIX.format(2))
-        a.wait(1, 1)
-        a.wait(2, 2)
+    with a_provider_each() as (a, first, _):
         first.advertise(PREFIX.format(1), router_s=0)
         a.wait(1, 2)
         first.advertise(PREFIX.format(1))

@@ -13,6 +13,7 @@ from mpcore.lab.host import Host
 from mpcore.lab.settings import LinkSettings
 from mpcore.lab.shim6_hosts import Shim6Host, make_shim6_hosts
 from mpcore.lab.topology import Lab
+from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside, make_lab
 from tests.kernel.support import Daemon, running
 
@@ -155,6 +156,20 @@ def swap(client: socket.socket, server: socket.socket, data: bytes) -> None:
                 got += receiver.recv(len(data))
             sending.result()
         assert got == data
+
+
+@contextmanager
+def moved_pair(folder: Path, *more: str) -> Iterator[tuple[Shim6Pair, socket.socket, socket.socket]]:
+    """Run both daemons; yield them and a TCP connection once its context has left link 1, which is cut."""
+    with shim6_pair(folder, *more) as pair:
+        client, server = connect(pair)
+        with client, server:
+            swap(client, server, bytes(5000))
+            wait_until(pair.established, "a context at both ends")
+            pair.lab.links[0].cut()
+            swap(client, server, bytes(50_000))
+            wait_until(pair.moved, "both hosts to move")
+            yield pair, client, server
 
 
 @contextmanager

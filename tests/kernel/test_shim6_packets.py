@@ -11,7 +11,7 @@ import pytest
 from mpcore.lab.host import Host
 from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside
-from tests.kernel.shim6_pair import TIMEOUT_S, Shim6Pair, connect, shim6_pair, swap
+from tests.kernel.shim6_pair import TIMEOUT_S, Shim6Pair, connect, moved_pair, swap
 from tests.kernel.support import Daemon
 
 pytestmark = pytest.mark.kernel
@@ -46,16 +46,9 @@ class Moved:
 @pytest.fixture(scope="module")
 def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shim6Pair]:
     """Both hosts, their context on locators of link 2, and TCP that goes on at the end of all tests."""
-    with shim6_pair(tmp_path_factory.mktemp("moved")) as pair:
-        client, server = connect(pair)
-        with client, server:
-            swap(client, server, bytes(5000))
-            wait_until(pair.established, "a context at both ends")
-            pair.lab.links[0].cut()
-            swap(client, server, bytes(50_000))
-            wait_until(pair.moved, "both hosts to move")
-            yield pair
-            swap(client, server, bytes(50_000))
+    with moved_pair(tmp_path_factory.mktemp("moved")) as (pair, client, server):
+        yield pair
+        swap(client, server, bytes(50_000))
 
 
 @pytest.fixture

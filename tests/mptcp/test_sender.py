@@ -55,6 +55,16 @@ def warm(plane: Plane, rounds: int = 3) -> int:
     return offset
 
 
+def grown(plane: Plane) -> int:
+    """Fill the first window, which doubles it; return the next subflow offset."""
+    first = warm(plane)
+    in_flight(plane, 10)
+    plane.advance(RTT)
+    first += 10 * MSS
+    acked(plane, first)
+    return first
+
+
 def resent(output: Output, offset: int) -> bool:
     return output.any_to_network(seq(peer_seq(offset)), payload_size(MSS))
 
@@ -396,11 +406,7 @@ def test_a_probe_that_repaired_a_loss_counts_as_one() -> None:
 def test_a_probe_and_the_recovery_that_it_leads_to_reduce_once() -> None:
     """RFC 8985 §7.1: the recovery forgets the probe, whose loss it has dealt with."""
     plane = Plane()
-    first = warm(plane)
-    in_flight(plane, 10)
-    plane.advance(RTT)
-    first += 10 * MSS
-    acked(plane, first)
+    first = grown(plane)
     in_flight(plane, 20)
     end = first + 20 * MSS
     plane.advance(RTT)

@@ -11,7 +11,7 @@ from mpcore.counters import Counter
 from mpcore.wire.values import Sack
 from tests.helpers.checkers import ack, field, flags, lacks, payload_size, seq
 from tests.helpers.plane import ACK, FIN, ISN_REMOTE, MS, SECOND, Output, Plane, peer_seq
-from tests.mptcp.test_sender import MSS, RTT, acked, in_flight, resent, warm
+from tests.mptcp.test_sender import MSS, RTT, acked, grown, in_flight, resent, warm
 
 PIECE = bytes(100)
 
@@ -260,11 +260,7 @@ def test_challenges_are_counted_by_the_second() -> None:
 def test_an_idle_window_falls_to_the_initial_one_and_no_lower() -> None:
     """RFC 5681 §4.1: RW = min(IW, cwnd)."""
     plane = Plane()
-    first = warm(plane)
-    in_flight(plane, 10)
-    plane.advance(RTT)
-    first += 10 * MSS
-    acked(plane, first)
+    first = grown(plane)
     assert plane.subflow()["cwnd"] == 20 * MSS
     plane.advance(60 * SECOND)
     output = plane.host(bytes(MSS), seq=first - 1)
