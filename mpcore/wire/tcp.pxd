@@ -27,6 +27,19 @@ cdef enum:
     TCP_HAS_AUTH = 0x80            # MD5 (19) or TCP-AO (29)
     TCP_BAD_OPTIONS = 0x100        # option walk ended at an impossible length; what came before it counts
 
+    # kinds of options
+    KIND_END = 0
+    KIND_NOP = 1
+    KIND_MSS = 2
+    KIND_WSCALE = 3
+    KIND_SACK_PERMITTED = 4
+    KIND_SACK = 5
+    KIND_TIMESTAMP = 8
+    KIND_MD5 = 19
+    KIND_AO = 29
+    KIND_MPTCP = 30
+    KIND_FASTOPEN = 34
+
     TCP_MPTCP_MAX = 4              # MPTCP options looked at in one segment
     TCP_SACK_MAX = 4
     TCP_OPTIONS_MAX = 40

@@ -7,6 +7,7 @@ from mpcore.shim6.chain cimport (
     CHAIN_OK, IPV6_SIZE, NEXT_FRAGMENT, NEXT_HOP_BY_HOP, NEXT_ICMPV6, NEXT_ROUTING, NEXT_SHIM6,
     chain_begin, chain_t, chain_walk,
 )
+from mpcore.shim6.fields cimport DESTINATION, SOURCE, TCP_PROTOCOL
 from mpcore.shim6.icmp_error cimport ICMP_OK, icmp_parse, icmp_t
 from mpcore.shim6.sizes cimport sizes_forget
 from mpcore.store.counters cimport (
@@ -45,9 +46,6 @@ from mpcore.wire.bits cimport load16, load64
 from mpcore.wire.rewrite cimport SHIM6_HEADER_SIZE, checksums_fix, shim6_insert, shim6_remove
 
 cdef enum:
-    SOURCE = 8                 # of the IPv6 header
-    DESTINATION = 24
-    TCP = 6
     UDP = 17
     SCTP = 132
     UDP_LITE = 136
@@ -264,7 +262,7 @@ cdef shim6_talk_t *find_talk(shim6_plane_t *plane, const flow_key_t *key) noexce
 
 
 cdef inline int has_ports(uint8_t protocol) noexcept nogil:
-    return protocol == TCP or protocol == UDP or protocol == SCTP or protocol == UDP_LITE
+    return protocol == TCP_PROTOCOL or protocol == UDP or protocol == SCTP or protocol == UDP_LITE
 
 
 cdef void note_talk(shim6_plane_t *plane, const uint8_t *data, uint32_t total, const chain_t *place,

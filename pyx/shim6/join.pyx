@@ -5,28 +5,16 @@ from libc.stdint cimport uint8_t, uint16_t
 from libc.string cimport memcmp, memcpy
 
 from mpcore.shim6.chain cimport IPV6_SIZE
+from mpcore.shim6.fields cimport (
+    ADDRESSES_SIZE, DESTINATION, HOP_LIMIT, NEXT_HEADER, PAYLOAD_LENGTH, SOURCE, TCP_ACK_SEQ, TCP_CHECKSUM,
+    TCP_DATA_OFFSET, TCP_FLAGS, TCP_PORTS_SIZE, TCP_PROTOCOL, TCP_SEQ, TCP_SIZE, TCP_URGENT, TCP_WINDOW,
+)
 from mpcore.store.packet cimport FROM_NETWORK, VERDICT_DROP, VERDICT_REWRITE
 from mpcore.wire.bits cimport load16, load32, store16
 from mpcore.wire.checksum cimport checksum_finish, sum_bytes, sum_join, sum_pseudo
+from mpcore.wire.tcp cimport TCP_ACK, TCP_PSH
 
 cdef enum:
-    PAYLOAD_LENGTH = 4         # of the IPv6 header
-    NEXT_HEADER = 6
-    HOP_LIMIT = 7
-    SOURCE = 8
-    DESTINATION = 24
-    ADDRESSES_SIZE = 32
-    TCP = 6
-    TCP_SIZE = 20
-    SEQ = 4                    # of the TCP header
-    ACK = 8
-    DATA_OFFSET = 12
-    FLAGS = 13
-    WINDOW = 14
-    CHECKSUM = 16
-    URGENT = 18
-    FLAG_PSH = 0x08
-    FLAG_ACK = 0x10
     ONES = 0xffff
 
 
@@ -51,17 +39,17 @@ cdef int segment_parse(const packet_t *packet, segment_t *out) noexcept nogil:
     """Take a segment with payload, no flags but ACK and PSH, right behind an IPv6 header; 0: it is none."""
     cdef const uint8_t *data = packet.data
     cdef uint32_t size
-    if packet.size < IPV6_SIZE + TCP_SIZE or data[NEXT_HEADER] != TCP:
+    if packet.size < IPV6_SIZE + TCP_SIZE or data[NEXT_HEADER] != TCP_PROTOCOL:
         return 0
     size = load16(data + PAYLOAD_LENGTH)
     if IPV6_SIZE + size != packet.size:
         return 0
     out.data = data
     out.tcp = data + IPV6_SIZE
-    out.header_size = (out.tcp[DATA_OFFSET] >> 4) * <uint32_t>4
+    out.header_size = (out.tcp[TCP_DATA_OFFSET] >> 4) * <uint32_t>4
     if out.header_size < TCP_SIZE or out.header_size >= size:
         return 0
-    if out.tcp[DATA_OFFSET] & 0x0f or out.tcp[FLAGS] & ~FLAG_PSH != FLAG_ACK:
+    if out.tcp[TCP_DATA_OFFSET] & 0x0f or out.tcp[TCP_FLAGS] & ~TCP_PSH != TCP_ACK:
         return 0
     out.payload_size = size - out.header_size
     return 1
@@ -69,7 +57,7 @@ cdef int segment_parse(const packet_t *packet, segment_t *out) noexcept nogil:
 
 cdef uint32_t headers_sum(const segment_t *segment, uint32_t payload_size) noexcept nogil:
     """Pseudo-header and TCP header as they are, for a payload of this size."""
-    cdef uint32_t total = sum_pseudo(6, segment.data + SOURCE, segment.data + DESTINATION, TCP,
+    cdef uint32_t total = sum_pseudo(6, segment.data + SOURCE, segment.data + DESTINATION, TCP_PROTOCOL,
                                      segment.header_size + payload_size)
     return sum_join(total, 0, sum_bytes(segment.tcp, segment.header_size))
 
@@ -81,7 +69,7 @@ cdef inline uint32_t told_sum(const segment_t *segment) noexcept nogil:
 
 cdef inline int same_connection(const segment_t *a, const segment_t *b) noexcept nogil:
     return (memcmp(a.data + SOURCE, b.data + SOURCE, ADDRESSES_SIZE) == 0
-            and memcmp(a.tcp, b.tcp, SEQ) == 0)
+            and memcmp(a.tcp, b.tcp, TCP_PORTS_SIZE) == 0)
 
 
 cdef inline int same_headers(const segment_t *a, const segment_t *b) noexcept nogil:
@@ -89,15 +77,15 @@ cdef inline int same_headers(const segment_t *a, const segment_t *b) noexcept no
     return (a.header_size == b.header_size
             and memcmp(a.data, b.data, PAYLOAD_LENGTH) == 0
             and a.data[HOP_LIMIT] == b.data[HOP_LIMIT]
-            and memcmp(a.tcp + ACK, b.tcp + ACK, 4) == 0
-            and memcmp(a.tcp + WINDOW, b.tcp + WINDOW, 2) == 0
-            and memcmp(a.tcp + URGENT, b.tcp + URGENT, a.header_size - URGENT) == 0)
+            and memcmp(a.tcp + TCP_ACK_SEQ, b.tcp + TCP_ACK_SEQ, 4) == 0
+            and memcmp(a.tcp + TCP_WINDOW, b.tcp + TCP_WINDOW, 2) == 0
+            and memcmp(a.tcp + TCP_URGENT, b.tcp + TCP_URGENT, a.header_size - TCP_URGENT) == 0)
 
 
 cdef int may_follow(const run_t *run, const segment_t *next) noexcept nogil:
     """Tell whether `next` can stand behind a run. Nothing follows PSH, or one shorter than the first."""
     cdef uint32_t size = run.packet.size + next.payload_size
-    if run.ended or run.packet.limit == NULL or run.next_seq != load32(next.tcp + SEQ):
+    if run.ended or run.packet.limit == NULL or run.next_seq != load32(next.tcp + TCP_SEQ):
         return 0
     if next.payload_size > run.first.payload_size:
         return 0
@@ -106,14 +94,14 @@ cdef int may_follow(const run_t *run, const segment_t *next) noexcept nogil:
 
 
 cdef inline int is_last(const segment_t *segment, uint32_t full_size) noexcept nogil:
-    return segment.payload_size < full_size or segment.tcp[FLAGS] & FLAG_PSH != 0
+    return segment.payload_size < full_size or segment.tcp[TCP_FLAGS] & TCP_PSH != 0
 
 
 cdef void run_begin(run_t *run, packet_t *packet, const segment_t *first) noexcept nogil:
     run.packet = packet
     run.first = first[0]
     run.parts = 1
-    run.next_seq = load32(first.tcp + SEQ) + first.payload_size
+    run.next_seq = load32(first.tcp + TCP_SEQ) + first.payload_size
     run.payload_size = first.payload_size
     run.ended = is_last(first, first.payload_size)
 
@@ -128,7 +116,7 @@ cdef void run_append(run_t *run, packet_t *packet, const segment_t *next) noexce
     run.next_seq += next.payload_size
     run.parts += 1
     run.ended = is_last(next, run.first.payload_size)
-    run.packet.data[IPV6_SIZE + FLAGS] |= next.tcp[FLAGS]
+    run.packet.data[IPV6_SIZE + TCP_FLAGS] |= next.tcp[TCP_FLAGS]
     packet.verdict = VERDICT_DROP
 
 
@@ -139,8 +127,8 @@ cdef uint64_t run_end(run_t *run) noexcept nogil:
         return 0
     data = run.packet.data
     store16(data + PAYLOAD_LENGTH, <uint16_t>(run.packet.size - IPV6_SIZE))
-    store16(data + IPV6_SIZE + CHECKSUM, 0)
-    store16(data + IPV6_SIZE + CHECKSUM, checksum_finish(
+    store16(data + IPV6_SIZE + TCP_CHECKSUM, 0)
+    store16(data + IPV6_SIZE + TCP_CHECKSUM, checksum_finish(
         sum_join(headers_sum(&run.first, run.payload_size), 0, run.payload_sum)))
     return run.parts - 1
 

@@ -3,10 +3,7 @@
 from libc.stdint cimport uint64_t
 from libc.string cimport memcmp, memcpy, memset
 
-cdef enum:
-    SOURCE = 8                 # of the IPv6 header
-    ADDRESSES_SIZE = 32
-    PORTS_SIZE = 4
+from mpcore.shim6.fields cimport ADDRESSES_SIZE, SOURCE, TCP_PORTS_SIZE
 
 cdef int64_t FRESH_NS = 1000000000
 cdef uint64_t MIX = 0x9E3779B97F4A7C15
@@ -17,7 +14,7 @@ cdef uint32_t place_of(const uint8_t *data, const uint8_t *tcp) noexcept nogil:
     cdef uint64_t word, mixed = 0
     cdef uint32_t ports
     cdef int at
-    memcpy(&ports, tcp, PORTS_SIZE)
+    memcpy(&ports, tcp, TCP_PORTS_SIZE)
     for at in range(0, ADDRESSES_SIZE, 8):
         memcpy(&word, data + SOURCE + at, 8)
         mixed = (mixed ^ word) * MIX
@@ -27,7 +24,7 @@ cdef uint32_t place_of(const uint8_t *data, const uint8_t *tcp) noexcept nogil:
 
 cdef inline int has_ends(const flow_size_t *flow, const uint8_t *data, const uint8_t *tcp) noexcept nogil:
     return (memcmp(flow.ends, data + SOURCE, ADDRESSES_SIZE) == 0
-            and memcmp(flow.ends + ADDRESSES_SIZE, tcp, PORTS_SIZE) == 0)
+            and memcmp(flow.ends + ADDRESSES_SIZE, tcp, TCP_PORTS_SIZE) == 0)
 
 
 cdef uint32_t sizes_find(const sizes_t *sizes, const uint8_t *data, const uint8_t *tcp,
@@ -40,7 +37,7 @@ cdef void sizes_note(sizes_t *sizes, const uint8_t *data, const uint8_t *tcp, ui
                      int64_t now_ns) noexcept nogil:
     cdef flow_size_t *flow = &sizes.flows[place_of(data, tcp)]
     memcpy(flow.ends, data + SOURCE, ADDRESSES_SIZE)
-    memcpy(flow.ends + ADDRESSES_SIZE, tcp, PORTS_SIZE)
+    memcpy(flow.ends + ADDRESSES_SIZE, tcp, TCP_PORTS_SIZE)
     flow.mss = <uint16_t>min(mss, <uint32_t>0xffff)
     flow.until_ns = now_ns + FRESH_NS
 

@@ -11,7 +11,10 @@ from libc.string cimport memcpy, memset
 from mpcore.wire.bits cimport load16, load32, store16, store32
 from mpcore.wire.checksum cimport checksum_finish, sum_bytes, sum_join, sum_pseudo
 from mpcore.wire.ip cimport IP_FRAGMENT, IP_OK, IP_TRUNCATED, PROTOCOL_TCP, ip_emit, ip_parse, ip_t
-from mpcore.wire.tcp cimport tcp_checksum_ok
+from mpcore.wire.tcp cimport (
+    KIND_END, KIND_MPTCP, KIND_MSS, KIND_NOP, KIND_SACK, KIND_SACK_PERMITTED, KIND_TIMESTAMP, KIND_WSCALE,
+    TCP_OPTIONS_MAX, tcp_checksum_ok,
+)
 
 from mpcore.errors import WireError
 from mpcore.wire.mptcp_codec import emit_body, parse_body
@@ -26,15 +29,6 @@ from mpcore.wire.tcp_options import (
 )
 
 cdef enum:
-    KIND_END = 0
-    KIND_NOP = 1
-    KIND_MSS = 2
-    KIND_WSCALE = 3
-    KIND_SACK_PERMITTED = 4
-    KIND_SACK = 5
-    KIND_TIMESTAMP = 8
-    KIND_MPTCP = 30
-    OPTIONS_ROOM = 40          # of a TCP header
     OPTION_MAX = 255           # what the length octet of one can state
     TCP_SIZE = 20              # of a TCP header without options
     IPV6_SIZE = 40
@@ -129,8 +123,8 @@ cdef int write_sack(uint8_t *out, tuple blocks) except -1:
 
 cdef int write_body(uint8_t *out, bytes body) except -1:
     cdef Py_ssize_t size = PyBytes_GET_SIZE(body)
-    if size > OPTIONS_ROOM - 2:
-        raise WireError(f"an option takes {size + 2} bytes; a TCP header has room for {OPTIONS_ROOM}")
+    if size > TCP_OPTIONS_MAX - 2:
+        raise WireError(f"an option takes {size + 2} bytes; a TCP header has room for {TCP_OPTIONS_MAX}")
     memcpy(out + 2, PyBytes_AS_STRING(body), size)
     return <int>size + 2
 
@@ -154,7 +148,7 @@ def emit_option(option):
 
 def emit_options(options):
     """Return the options in order, padded with NOP to a multiple of four; WireError above 40 bytes."""
-    cdef uint8_t[OPTIONS_ROOM + OPTION_MAX] out
+    cdef uint8_t[TCP_OPTIONS_MAX + OPTION_MAX] out
     cdef int size = 0
     cdef int whole
     for option in options:
@@ -162,8 +156,8 @@ def emit_options(options):
             size += write_option(out + size, option)
         except (OverflowError, TypeError) as error:
             raise WireError(f"{option} has a field that does not fit: {error}") from error
-        if size > OPTIONS_ROOM:
-            raise WireError(f"the options take {size} bytes, but a TCP header has room for {OPTIONS_ROOM}")
+        if size > TCP_OPTIONS_MAX:
+            raise WireError(f"the options take {size} bytes, but a TCP header has room for {TCP_OPTIONS_MAX}")
     whole = (size + 3) & ~3
     memset(out + size, KIND_NOP, whole - size)
     return octets(out, whole)
@@ -251,8 +245,8 @@ def emit_packet(segment, bytes options not None):
     cdef uint32_t start
     if not version or len(src) != address or len(dst) != address:
         raise WireError(f"IPv{segment.version} with addresses {src.hex()} and {dst.hex()}")
-    if len(options) > OPTIONS_ROOM or len(options) % 4:
-        raise WireError(f"{len(options)} bytes of options do not fit: TCP has room for {OPTIONS_ROOM}")
+    if len(options) > TCP_OPTIONS_MAX or len(options) % 4:
+        raise WireError(f"{len(options)} bytes of options do not fit: TCP has room for {TCP_OPTIONS_MAX}")
     if size > (IPV4_PAYLOAD_MAX if version == 4 else IPV6_PAYLOAD_MAX):
         raise WireError(f"a segment of {size} bytes does not fit into an IP packet")
     start = TCP_SIZE if version == 4 else IPV6_SIZE

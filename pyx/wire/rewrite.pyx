@@ -9,6 +9,7 @@ from libc.string cimport memcpy, memmove, memset
 from mpcore.wire.bits cimport load16, load32, load64, store16, store32, store64
 from mpcore.wire.checksum cimport checksum_finish, sum_bytes, sum_join, sum_pseudo
 from mpcore.wire.ip cimport IP_OK, IP_TRUNCATED, PROTOCOL_TCP, ip_parse, ip_t
+from mpcore.wire.tcp cimport KIND_NOP, KIND_SACK
 
 from mpcore.errors import WireError
 
@@ -25,8 +26,6 @@ cdef enum:
     PAYLOAD_MAX = 0xffff
     PACKET_MAX = IPV6_SIZE + PAYLOAD_MAX
     OPTIONS_MAX = 40
-    KIND_NOP = 1
-    KIND_SACK = 5
 
 cdef uint64_t TAG_MASK = (<uint64_t>1 << 47) - 1
 cdef uint64_t PAYLOAD_BIT = <uint64_t>1 << 47      # P: a payload extension header, no control message

@@ -6,19 +6,6 @@ from libc.string cimport memcpy, memset
 from mpcore.wire.bits cimport load16, load32, store16, store32
 from mpcore.wire.checksum cimport sum_bytes, sum_join, sum_pseudo
 
-cdef enum:
-    KIND_END = 0
-    KIND_NOP = 1
-    KIND_MSS = 2
-    KIND_WSCALE = 3
-    KIND_SACK_PERMITTED = 4
-    KIND_SACK = 5
-    KIND_TIMESTAMP = 8
-    KIND_MD5 = 19
-    KIND_AO = 29
-    KIND_MPTCP = 30
-    KIND_FASTOPEN = 34
-
 
 cdef int tcp_parse(const uint8_t *data, uint32_t size, tcp_t *out) noexcept nogil:
     if size < 20:
