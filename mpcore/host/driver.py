@@ -7,7 +7,7 @@ sleeps until the endpoint's next deadline.
 
 import logging
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
@@ -34,6 +34,9 @@ SECOND_NS = 1_000_000_000
 IDLE_S = 60.0
 
 log = logging.getLogger(__name__)
+
+Timer = tuple[Callable[[], int | None], Callable[[int], None]]
+"""What tells when something is due, and what does it, told the time."""
 
 
 class Driver:
@@ -94,6 +97,7 @@ class Driver:
         if shim6 is not None:
             shim6.register(self._selector)
             shim6.on_event = self._publish_shim6
+        self._timers = tuple(self._timed())
         for local in monitor.addresses():
             self._add(local)
         self._apply_routing()
@@ -139,27 +143,20 @@ class Driver:
 
     def _turn(self) -> None:
         self._wakeups += 1
-        for key, _ in self._selector.select(self._sleep_s()):
+        due = self._next_due()
+        for key, _ in self._selector.select(sleep_s(due)):
             if key.data is self._control:
                 self._control.handle_ready(key)
             else:
                 handle: Callable[[], None] = key.data
                 handle()
-        self._on_time()
+        # what became due meanwhile is due before the next sleep
+        if due is not None and due <= (now := now_ns()):
+            self._on_time(now)
         self._publish()
 
-    def _sleep_s(self) -> float:
-        deadlines = [self._endpoint.poll_timeout(), self._paths.poll_timeout()]
-        if self._shim6 is not None:
-            deadlines.append(self._shim6.poll_timeout())
-        if self._routing is not None:
-            deadlines.append(self._routing.poll_timeout())
-        if self._attention is not None:
-            deadlines.append(self._attention.poll_timeout())
-        deadline = min((due for due in deadlines if due is not None), default=None)
-        if deadline is None:
-            return IDLE_S
-        return min(max((deadline - now_ns()) / SECOND_NS, 0.0), IDLE_S)
+    def _next_due(self) -> int | None:
+        return min((due for poll, _ in self._timers if (due := poll()) is not None), default=None)
 
     def _on_packets(self) -> None:
         self._pump.turn(BATCHES_A_TURN)
@@ -179,25 +176,34 @@ class Driver:
             self._endpoint.handle_icmp(errors.version, message, now_ns())
         self._pump.work()
 
-    def _on_time(self) -> None:
-        now = now_ns()
-        deadline = None if self._routing is None else self._routing.poll_timeout()
-        if self._routing is not None and deadline is not None and deadline <= now:
-            self._routing.handle_timeout(now)
-        deadline = self._endpoint.poll_timeout()
-        if deadline is not None and deadline <= now:
-            self._endpoint.handle_timeout(now)
-            self._pump.work()
-        if self._shim6 is not None and self._shim6.poll_timeout() <= now:
+    def _timed(self) -> Iterator[Timer]:
+        """Yield what has deadlines: what is nearest to the network first."""
+        if self._routing is not None:
+            yield self._routing.poll_timeout, self._routing.handle_timeout
+        yield self._endpoint.poll_timeout, self._on_endpoint_timeout
+        if self._shim6 is not None:
+            yield self._shim6.poll_timeout, self._on_shim6_timeout
+        yield self._paths.poll_timeout, self._on_paths_timeout
+        if self._attention is not None:
+            yield self._attention.poll_timeout, self._attention.handle_timeout
+
+    def _on_time(self, now: int) -> None:
+        for poll, handle in self._timers:
+            due = poll()
+            if due is not None and due <= now:
+                handle(now)
+
+    def _on_endpoint_timeout(self, now: int) -> None:
+        self._endpoint.handle_timeout(now)
+        self._pump.work()
+
+    def _on_shim6_timeout(self, now: int) -> None:
+        if self._shim6 is not None:
             self._shim6.handle_timeout(now)
             self._adopt()
-        due = self._paths.poll_timeout()
-        if due is not None and due <= now:
-            self._paths.look(self._on_routes)
-        if self._attention is not None:
-            check = self._attention.poll_timeout()
-            if check is not None and check <= now:
-                self._attention.handle_timeout(now)
+
+    def _on_paths_timeout(self, now: int) -> None:
+        self._paths.look(self._on_routes)
 
     def _publish(self) -> None:
         while (event := self._endpoint.poll_event()) is not None:
@@ -287,6 +293,13 @@ class Driver:
         except HostError:
             # the address is gone; an unbound socket lets the RST out by whatever route is left
             return RawSender(4 if len(source) == 4 else 6, mark=mark)
+
+
+def sleep_s(due_ns: int | None) -> float:
+    """Return for how many seconds the loop may wait, IDLE_S at most."""
+    if due_ns is None:
+        return IDLE_S
+    return min(max((due_ns - now_ns()) / SECOND_NS, 0.0), IDLE_S)
 
 
 def interface_mtu(name: str) -> int:
