@@ -77,8 +77,9 @@ def route_by_router(ends: Shim6Lab) -> None:
 
 def link_local(host: Host) -> str:
     """Return the link-local address of a host on link 1."""
-    words = host.run(["ip", "-6", "-br", "addr", "show", "dev", LINK, "scope", "link"]).stdout.split()
-    return words[2].partition("/")[0]
+    show = ["ip", "-6", "-br", "addr", "show", "dev", LINK, "scope", "link"]
+    wait_until(lambda: "fe80:" in host.run(show).stdout, "a link-local address")
+    return host.run(show).stdout.split()[2].partition("/")[0]
 
 
 @pytest.mark.parametrize("event", ["link", "address", "route"])
