@@ -87,8 +87,6 @@ class Lab:
             host.ip("link", "set", "lo", "up")
             host.sysctl("net.ipv4.tcp_congestion_control", self.congestion)
             host.sysctl("net.ipv6.conf.all.keep_addr_on_down", 1)
-            # Nobody else can have these addresses: link-local ones too answer neighbours from the start.
-            host.sysctl("net.ipv6.conf.default.accept_dad", 0)
             host.mptcp_limits()
             for version, rules in CUT_RULES.items():
                 host.run([f"{IPTABLES[version]}-restore", "--noflush", "-w"], stdin=rules)

@@ -76,9 +76,9 @@ def route_by_router(ends: Shim6Lab) -> None:
 
 
 def link_local(host: Host) -> str:
-    """Return the link-local address of a host on link 1."""
-    show = ["ip", "-6", "-br", "addr", "show", "dev", LINK, "scope", "link"]
-    wait_until(lambda: "fe80:" in host.run(show).stdout, "a link-local address")
+    """Return the link-local address of a host on link 1, once it answers for it (RFC 4862 §5.4)."""
+    show = ["ip", "-6", "-br", "addr", "show", "dev", LINK, "scope", "link", "-tentative"]
+    wait_until(lambda: "fe80:" in host.run(show).stdout, "a link-local address without a duplicate")
     return host.run(show).stdout.split()[2].partition("/")[0]
 
 

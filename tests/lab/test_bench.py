@@ -285,7 +285,7 @@ def test_a_context_queues_packets_only_once_it_has_left_its_ulids(tmp_path: Path
         )
     assert still.intact
     assert moved.intact
-    assert moved.details["queued"] > 2 * moved.details["bytes"] / 1500
+    assert moved.details["queued"] > moved.details["bytes"] / 1500
     assert still.details["queued"] < moved.details["queued"] / 10
 
 

@@ -58,14 +58,6 @@ def traces_outside() -> list[str]:
     return [line for line in lines if re.search(r"\blink\d+[@:]|10\.77\.|fd77:|LAB-CUT", line)]
 
 
-def test_no_address_waits_for_duplicates_of_it() -> None:
-    """A link-local one would leave neighbours without an answer until then (RFC 4862 §5.4)."""
-    with Lab() as lab:
-        show = ["ip", "-6", "addr", "show", "scope", "link"]
-        wait_until(lambda: "fe80:" in lab.b.run(show).stdout, "a link-local address")
-        assert "tentative" not in lab.b.run(show).stdout
-
-
 def test_nothing_is_left_and_nothing_outside_is_touched() -> None:
     before = traces_outside()
     with Lab(source_routing=True) as lab:
