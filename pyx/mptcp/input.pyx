@@ -255,6 +255,14 @@ cdef int outdated(const plane_t *plane, const subflow_t *subflow, const tcp_t *t
     return <int32_t>(tcp.ts_val - subflow.ts_recent) < tolerance
 
 
+cdef int is_probe(const plane_t *plane, const subflow_t *subflow, uint64_t seq) noexcept nogil:
+    """Tell whether an old bare ACK asks for an answer: it names the last octet taken, or breaks a silence.
+
+    The sender of the latter did not get our last ACK. One that others overtook comes among them.
+    """
+    return seq + 1 == subflow.rcv_nxt or plane.now_ns - subflow.last_rx_ns > subflow.srtt_ns
+
+
 cdef int acceptable(plane_t *plane, const conn_t *conn, subflow_t *subflow, const tcp_t *tcp,
                     uint64_t seq) noexcept nogil:
     """RFC 9293 §3.4 window test after PAWS; what fails is answered by an ACK.
@@ -275,8 +283,7 @@ cdef int acceptable(plane_t *plane, const conn_t *conn, subflow_t *subflow, cons
         challenge(plane, subflow)
         return 0
     if end < subflow.rcv_nxt or (end == subflow.rcv_nxt and seq < end):
-        # old: its sender misses our ACK, or probes; a bare ACK overtaken by others is no reason to answer
-        if tcp.payload_size or tcp.flags & TCP_FIN or end + 1 == subflow.rcv_nxt:
+        if tcp.payload_size or tcp.flags & TCP_FIN or is_probe(plane, subflow, end):
             subflow.ack_now = 1
         if tcp.payload_size:
             note_duplicate(subflow, seq, seq + tcp.payload_size)

@@ -77,6 +77,14 @@ def test_an_overtaken_bare_ack_is_not_answered() -> None:
     assert plane.peer(seq=501).network == []
 
 
+def test_a_probe_whose_sender_missed_our_last_ack_is_answered() -> None:
+    """RFC 9293 §3.10.7.4: what is not acceptable is answered; its number is far below what has come since."""
+    plane = Plane()
+    plane.peer(DATA[:1000])
+    plane.advance(SECOND)
+    plane.peer(seq=0).to_network(flags("."), ack(ISN_REMOTE + 1001))
+
+
 def test_old_data_is_answered_by_an_ack() -> None:
     plane = Plane()
     plane.peer(DATA[:1000])
