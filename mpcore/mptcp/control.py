@@ -18,6 +18,7 @@ from mpcore.actions import (
     JoinFailed,
     OpenConnection,
     OpenSubflow,
+    Role,
     SendOptions,
     SetBackup,
     SetPriority,
@@ -33,7 +34,7 @@ from mpcore.mptcp import keys
 from mpcore.mptcp.failures import FailedPaths, Path
 from mpcore.mptcp.join import JoinContext
 from mpcore.mptcp.path_mgmt import AddressBook
-from mpcore.policy.base import ConnectionView, PathManager, RemoteAddress, SubflowView
+from mpcore.policy.base import ConnectionView, LocalAddress, PathManager, RemoteAddress, SubflowView
 from mpcore.wire.values import AddAddr, MpPrio, MptcpOption, RemoveAddr, emit_option
 
 ControlEffect = (
@@ -73,6 +74,7 @@ class ConnectionControl:
         "_joining",
         "_manager",
         "_reachable",
+        "_served",
         "_strayed",
         "_subflows",
         "book",
@@ -106,7 +108,11 @@ class ConnectionControl:
         self._subflows = {FIRST_PATH: _first_subflow(connection)}
         self._joining: tuple[OpenSubflow, ...] = ()
         self._failed = FailedPaths()
+        # what this host has connected to, or the peer from at first
         self._answered = frozenset({(connection.remote, connection.remote_port)})
+        self._served: frozenset[bytes] = frozenset()  # local addresses that the peer joined or connected to
+        if connection.role is Role.SERVER:
+            self._served |= {connection.local}
         self._strayed: frozenset[int] = frozenset()  # subflows whose interface leads to the peer no more
         self._established = False
         self._asked = False
@@ -123,7 +129,14 @@ class ConnectionControl:
             subflows=(*self._subflows.values(), *map(_joining_view, self._joining)),
             max_subflows=self._config.max_subflows,
             room=self._room - len(self._joining),
+            deserted=self._deserted(),
         )
+
+    def _deserted(self) -> tuple[LocalAddress, ...]:
+        """Return the addresses that the peer is to be reminded of now."""
+        if not self._served:
+            return ()
+        return tuple(each for each in self.book.local_addresses if self._failed.is_open(_door(each.address)))
 
     def join_context(self) -> JoinContext:
         """Return what `Joins` needs to know of this connection."""
@@ -187,6 +200,8 @@ class ConnectionControl:
         else:
             self.book.learn(ready.remote_id)
             self.book.expose(ready.local_id)
+            self._served |= {ready.local}
+            self._failed.worked(_door(ready.local), now_ns)
         self._subflows[path_index] = _view_of(path_index, ready)
 
     def handle_subflow_refused(self, ready: SubflowReady) -> None:
@@ -214,9 +229,16 @@ class ConnectionControl:
         if subflow is None:
             return []
         self._strayed -= {path_index}
-        if failed:
+        if failed and (subflow.remote, subflow.remote_port) in self._answered:
             self._failed.note((subflow.local, subflow.remote, subflow.remote_port), now_ns, for_good=for_good)
+        if (failed and not for_good) or self.book.find_local(subflow.local) is None:
+            self._note_deserted(subflow.local, now_ns)
         return self._ask(self._manager.on_subflow_closed, subflow, now_ns)
+
+    def _note_deserted(self, local: bytes, now_ns: int) -> None:
+        """Have the peer reminded of an address that it has joined before, unless it comes by itself."""
+        if local in self._served and all(each.local != local for each in self._subflows.values()):
+            self._failed.note(_door(local), now_ns, for_good=False)
 
     def add_local_address(
         self, address: bytes, interface: str, now_ns: int, *, backup: bool = False
@@ -290,6 +312,7 @@ class ConnectionControl:
                 return [StartJoin(self.token, action)]
             case AdvertiseAddress(address, address_id, port):
                 option = self.book.announce(address, address_id, port, now_ns)
+                self._note_deserted(address, now_ns)
                 return [] if option is None else [SendOptions(None, option)]
             case WithdrawAddress(address_id):
                 option = self.book.withdraw(address_id)
@@ -411,6 +434,11 @@ class ConnectionControl:
 
 def _path_of(action: OpenSubflow) -> Path:
     return action.local, action.remote, action.remote_port
+
+
+def _door(local: bytes) -> Path:
+    """Return what stands for the peer's joins at an address of this host, from wherever they come."""
+    return local, b"", 0
 
 
 def _first_subflow(connection: OpenConnection) -> SubflowView:

@@ -64,6 +64,13 @@ class FailedPaths:
         found = self._find(path)
         return found is not None and (found.until_ns is None or now_ns < found.until_ns)
 
+    def is_open(self, path: Path) -> bool:
+        """Tell whether a path failed, its pause is known to be over, and it has not worked since."""
+        found = self._find(path)
+        if found is None or found.waits:
+            return False
+        return found.until_ns is not None and found.worked_ns is None
+
     def forget(self, concerns: Callable[[Path], bool]) -> None:
         """There is news of an address: its paths begin anew."""
         self._failures = tuple(each for each in self._failures if not concerns(each.path))

@@ -50,7 +50,8 @@ class ConnectionView:
     """One connection as a path manager sees it.
 
     `remote_addresses` begins with the peer's first address, unless the peer takes no joins there
-    (RFC 8684 §3.1, flag C). `room` is how many more subflows the limits allow.
+    (RFC 8684 §3.1, flag C). `room` is how many more subflows the limits allow. `deserted` are local addresses
+    that the peer joined before and lost, which may be announced again now (RFC 8684 §3.4.1).
     """
 
     role: Role
@@ -60,6 +61,7 @@ class ConnectionView:
     subflows: tuple[SubflowView, ...]
     max_subflows: int
     room: int
+    deserted: tuple[LocalAddress, ...] = ()
 
     def joined(self, local: bytes, remote: bytes) -> bool:
         """Tell whether a subflow between two addresses exists or is being joined."""

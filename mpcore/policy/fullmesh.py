@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from mpcore.actions import Action, AdvertiseAddress, Role
+from mpcore.actions import Action, AdvertiseAddress, Role, WithdrawAddress
 from mpcore.policy.base import (
     ConnectionView,
     LocalAddress,
@@ -45,8 +45,17 @@ class FullMesh(PathManager):
         return self._complete(view, without=(subflow.local, subflow.remote))
 
     def on_paths_changed(self, view: ConnectionView) -> Sequence[Action]:
-        """Join what could not be joined before."""
-        return self._complete(view)
+        """Join what could not be joined before, or have the peer do so.
+
+        It is told of the loss once more: a peer that has not heard of it would take no new path for its own.
+        """
+        if view.role is Role.CLIENT:
+            return self._complete(view)
+        return [
+            action
+            for local in view.deserted
+            for action in (WithdrawAddress(local.address_id), _advertise(local))
+        ]
 
     def _complete(self, view: ConnectionView, without: tuple[bytes, bytes] | None = None) -> list[Action]:
         if view.role is Role.SERVER:

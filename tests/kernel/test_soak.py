@@ -8,7 +8,7 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -185,25 +185,20 @@ def converse(pair: Pair, question: bytes, reply: bytes, pause_s: float, over: th
     return rounds
 
 
-def failures(hosts: Lab, both: bool) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
-    """Every way in which a path fails: its name, what breaks it and what mends it.
-
-    A kernel that connected and hears neither REMOVE_ADDR nor the RST, both told once (RFC 8684 §3.4.2), does
-    not join anew. It keeps the first path, so that one must not be taken from it: it is only cut.
-    """
+def failures(hosts: Lab) -> Iterator[tuple[str, Callable[[], None], Callable[[], None]]]:
+    """Every way in which a path fails: its name, what breaks it and what mends it."""
     for link in reversed(hosts.links):
         yield f"{link.interface} cut", link.cut, link.restore
-        if both or link is not hosts.links[0]:
-            yield f"{link.interface} down", partial(link.down, hosts.a), partial(link.up, hosts.a)
-            yield (
-                f"{link.interface} without address",
-                partial(link.remove_address, hosts.a),
-                partial(link.add_address, hosts.a),
-            )
+        yield f"{link.interface} down", partial(link.down, hosts.a), partial(link.up, hosts.a)
+        yield (
+            f"{link.interface} without address",
+            partial(link.remove_address, hosts.a),
+            partial(link.add_address, hosts.a),
+        )
 
 
-def wait_until_spread(daemon: Daemon, what: str, roles: Collection[str] = ("client", "server")) -> None:
-    """Wait until every connection in which the daemon's host has a role has both paths in use."""
+def wait_until_spread(daemon: Daemon, what: str) -> None:
+    """Wait until every connection of the daemon's host has both paths in use."""
     lacking: list[object] = []
 
     def is_spread() -> bool:
@@ -212,7 +207,7 @@ def wait_until_spread(daemon: Daemon, what: str, roles: Collection[str] = ("clie
         lacking[:] = [
             (role, paths)
             for role, paths in found
-            if role in roles and sum(not path["suspect"] for path in paths) < 2
+            if sum(not path["suspect"] for path in paths) < 2
         ]
         return len(found) == LONG + SHORT and not lacking
 
@@ -232,11 +227,11 @@ def outlive(hosts: Lab, daemon: Daemon, both: bool) -> None:
         ]
         try:
             wait_until_spread(daemon, "two paths of each connection")
-            for name, fail, mend in failures(hosts, both):
+            for name, fail, mend in failures(hosts):
                 fail()
                 wait(talks, DOWN_S, FIRST_EXCEPTION)
                 mend()
-                wait_until_spread(daemon, f"the path back after {name}", ("client", "server")[: 1 + both])
+                wait_until_spread(daemon, f"the path back after {name}")
         finally:
             over.set()
         for talk in talks:

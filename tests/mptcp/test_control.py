@@ -454,6 +454,68 @@ def test_peers_join_is_noted() -> None:
     assert core.handle_option(1, RemoveAddr((3,)), 0) == [CloseSubflow(1, 0), AddressRemoved(TOKEN, 3)]
 
 
+def deserted_server() -> ConnectionControl:
+    """Return a server's core whose address A1 the peer had joined and lost, once it is announced anew."""
+    core = control(Role.SERVER)
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_option(0, AddAddr(1, A1, echo=True), 0)
+    core.handle_subflow_ready(1, ready(OpenSubflow(A1, B1, 45000, 1, 3), initiator=False), 0)
+    core.remove_local_address(A1, 0)
+    core.handle_subflow_closed(1, 0)
+    assert sent_options(core.add_local_address(A1, "eth1", 0)) == [AddAddr]
+    core.handle_option(0, AddAddr(1, A1, echo=True), 0)
+    return core
+
+
+def sent_options(effects: Sequence[object]) -> list[type]:
+    """Return the kinds of the options that effects send; there are no other effects."""
+    assert all(isinstance(each, SendOptions) for each in effects)
+    return [type(option) for each in effects for option in parse_options(each.data)]  # type: ignore[attr-defined]
+
+
+def test_a_peer_that_does_not_come_back_is_told_again_ever_more_seldom() -> None:
+    """RFC 8684 §3.4.1: refreshing an ADD_ADDR asks for another attempt; §3.4.2: nobody confirms a removal."""
+    core, now_ns, pauses = deserted_server(), 0, []
+    for _ in range(7):
+        due = core.poll_timeout()
+        assert due is not None
+        pauses.append(due - now_ns)
+        assert core.handle_timeout(due - 1) == []
+        assert sent_options(core.handle_timeout(due)) == [RemoveAddr, AddAddr]
+        core.handle_option(0, AddAddr(1, A1, echo=True), due)
+        assert core.handle_routes(due) == []
+        now_ns = due
+    assert pauses == [min(FIRST_PAUSE_NS << n, failures.LAST_PAUSE_NS) for n in range(7)]
+
+
+def test_a_peer_that_comes_back_is_not_told_again() -> None:
+    core = deserted_server()
+    core.handle_subflow_ready(1, ready(OpenSubflow(A1, B1, 45001, 1, 3), initiator=False), SECOND)
+    assert core.poll_timeout() is None
+    assert core.handle_routes(2 * SECOND) == []
+    core.handle_subflow_closed(1, 3 * SECOND, failed=True)
+    assert core.poll_timeout() == 3 * SECOND + 2 * FIRST_PAUSE_NS
+
+
+def test_a_peer_that_leaves_in_order_or_for_good_is_not_told_again() -> None:
+    """RFC 8684 §3.6: what it does not want is not asked of it."""
+    core = control(Role.SERVER)
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_option(0, AddAddr(1, A1, echo=True), 0)
+    for how in ({}, {"failed": True, "for_good": True}):
+        core.handle_subflow_ready(1, ready(OpenSubflow(A1, B1, 45000, 1, 3), initiator=False), 0)
+        core.handle_subflow_closed(1, 0, **how)
+        assert core.poll_timeout() is None
+
+
+def test_an_address_that_the_peer_never_joined_is_not_announced_again() -> None:
+    core = control(Role.SERVER)
+    core.add_local_address(A1, "eth1", 0)
+    core.handle_option(0, AddAddr(1, A1, echo=True), 0)
+    assert core.poll_timeout() is None
+    assert core.handle_routes(SECOND, new_router=True) == []
+
+
 def test_other_options_and_unknown_paths_do_nothing() -> None:
     core = control()
     assert core.handle_option(0, Dss(data_ack=1), 0) == []
