@@ -259,22 +259,23 @@ cdef int head_in_flight(const conn_t *conn) noexcept nogil:
 cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     """A subflow has the head acknowledged, the peer's data level not: send it again (RFC 8684 §3.3.6).
 
-    First every path is asked for the DATA_ACK: the last one may have been lost with its path, or the peer
-    took in the data without telling again. A peer whose window is closed may have dropped it, and takes its
+    First every path is asked for the DATA_ACK, also while a subflow waits for the head's own acknowledgement and
+    hears nothing: the last one may have been lost, or the peer took in the data without telling again. A peer whose window is closed may have dropped it, and takes its
     time (RFC 9293 §3.8.6.1); any other is given up in the end (§3.8.3).
     """
     cdef subflow_t *subflow = transmit_subflow(conn)
+    cdef int64_t silent_ns
     conn.data_rto_ns = NEVER
     if subflow == NULL or conn.tx_una == conn.tx_nxt:
         return
-    if head_in_flight(conn):
-        if not conn.data_asked:
-            conn.data_rto_ns = plane.now_ns + sender_patience(subflow)
+    if not conn.data_asked:
+        silent_ns = subflow.last_rx_ns + sender_patience(subflow)
+        if head_in_flight(conn) and plane.now_ns < silent_ns:
+            conn.data_rto_ns = silent_ns
             return
-    elif not conn.data_asked:
         conn.data_asked = 1
         transmit_probes(plane, conn)
-    else:
+    elif not head_in_flight(conn):
         conn.data_tries = 0 if sender_window_closed(subflow) else conn.data_tries + 1
         if conn.data_tries > DATA_TRIES:
             connection_abort(plane, conn, 1, 1)

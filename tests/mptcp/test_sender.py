@@ -647,3 +647,22 @@ def test_the_newest_range_is_the_first_block() -> None:
         field(Sack, blocks=((at + 101, at + 301), (at + 501, at + 601)))
     )
     assert ISN_LOCAL != IDSN_LOCAL
+
+
+def test_an_ack_that_is_lost_when_all_else_is_sacked_is_asked_for() -> None:
+    """RFC 8985 §7.2 allows no tail loss probe in recovery: without this the timer alone would go on.
+
+    What asks is a bare ACK that cannot be acceptable, and must be answered (RFC 9293 §3.10.7.4).
+    """
+    plane = Plane()
+    first = warm(plane)
+    in_flight(plane, 6)
+    plane.advance(RTT)
+    output = acked(plane, first, (first + MSS, first + 6 * MSS))
+    plane.advance(RTT)
+    assert resent(output, first)
+    output = plane.advance(110 * MS)
+    output.to_network(flags("."), seq(peer_seq(first - 1)), payload(b""))
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
+    acked(plane, first + 6 * MSS)
+    assert plane.advance(3 * SECOND).network == []
