@@ -35,13 +35,12 @@ from mpcore.mptcp.describe cimport (
 )
 from mpcore.mptcp.doubt cimport doubt_check, doubt_take_over
 from mpcore.mptcp.input cimport INPUT_FALL_BACK, subflow_input
-from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.opening cimport copy_address, fill_connection, fill_subflow
 from mpcore.mptcp.output cimport emit_ack, emit_option, emit_refusal
 from mpcore.mptcp.pathmtu cimport pathmtu_too_big
 from mpcore.mptcp.scheduler cimport SCHEDULER_LOWEST_RTT, SCHEDULER_ROUND_ROBIN
-from mpcore.mptcp.sender cimport sender_clear, sender_init
-from mpcore.mptcp.subflow cimport subflow_close, subflow_reset
+from mpcore.mptcp.sender cimport sender_init
+from mpcore.mptcp.subflow cimport subflow_close, subflow_free, subflow_reset
 from mpcore.mptcp.transmit cimport transmit_subflow
 from mpcore.mptcp.types cimport (
     CLOSE_REMOVED,
@@ -326,8 +325,7 @@ cdef class Engine:
             if i:
                 subflow_keys(&key, subflow)
                 table_remove(&self.table, &key)
-            sender_clear(subflow)
-            free(subflow)
+            subflow_free(self.plane, subflow)
             conn.subflows[i] = NULL
         heap_set(&self.heap, conn.id, connection_deadline(conn))
 
@@ -403,9 +401,7 @@ cdef class Engine:
             if i:
                 subflow_keys(&key, subflow)
                 table_remove(&self.table, &key)
-            sender_clear(subflow)
-            mapping_clear(self.plane, subflow)
-            free(subflow)
+            subflow_free(self.plane, subflow)
         flow_key(&key, conn.version, conn.host_local, conn.host_local_port, conn.host_remote,
                  conn.host_remote_port)
         table_remove(&self.table, &key)
@@ -591,8 +587,7 @@ cdef class Engine:
         subflow = conn.subflows[index]
         subflow_keys(&key, subflow)
         if table_insert(&self.table, &key, (conn.id << SUBFLOW_BITS) | index) < 0:
-            sender_clear(subflow)
-            free(subflow)
+            subflow_free(self.plane, subflow)
             conn.subflows[index] = NULL
             count(self.plane, COUNTER_TABLE_FULL)
             raise CapacityError("the flow table is full")

@@ -25,7 +25,7 @@ def test_the_files_it_names_exist() -> None:
 
 
 def test_every_file_of_the_sender_and_the_receiver_is_named() -> None:
-    own = {"input", "sender", "recovery", "frto", "congestion", "pacing", "timeouts", "ecn"}
+    own = {"input", "received", "sender", "recovery", "frto", "congestion", "pacing", "timeouts", "ecn"}
     assert [name for name in sorted(own) if f"`{name}.pyx`" not in PAGE] == []
 
 

@@ -28,3 +28,5 @@ cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_
 # RST with `rst_reason` (RFC 8684 §3.6), then the same.
 cdef void subflow_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_t rst_reason,
                         uint8_t reason) noexcept nogil
+# Gives back all that it holds, and itself.
+cdef void subflow_free(plane_t *plane, subflow_t *subflow) noexcept nogil

@@ -18,7 +18,7 @@ from mpcore.store.ring cimport chunk_pool_t, ring_t
 
 cdef enum:
     SUBFLOW_MAX = 16           # subflow slots of a connection, dead ones not yet reused included
-    OOO_MAX = 32               # out-of-order ranges of a subflow; what needs one more is not acknowledged
+    OOO_MAX = 1024             # out-of-order ranges of a subflow; what needs one more is not acknowledged
     MAP_MAX = 16               # mappings a subflow remembers for segments that do not carry theirs
     SACK_CACHE = 4
     CARRIER_MAX = 64           # super-packets of one socket on hold; its TCP stops after a few by itself
@@ -239,9 +239,11 @@ cdef struct subflow_t:         # owner: conn_t
     # receiver
     uint64_t rcv_nxt
     uint64_t rcv_max           # right edge ever offered, as subflow offset
-    span_t ooo[32]             # sorted, disjoint
+    span_t *ooo                # sorted, disjoint; NULL while all is in order
+    uint32_t ooo_capacity
     uint32_t ooo_count
     uint32_t ooo_last          # index of the range that grew last: first SACK block (RFC 2018 §4)
+    uint32_t ooo_fresh         # how many ranges grew, one after the other, since the last ACK
     mapping_t maps[16]
     uint32_t map_next
     uint64_t fin_seq           # subflow offset of the peer's FIN, valid with fin_seen

@@ -50,6 +50,8 @@ cdef enum:
     HOST_DUP_ACKS = 3
     HOST_TRIES = 15            # injections in a row without an answer before the socket is given up
     HOST_BACKOFF_MAX = 8
+    SACK_BLOCKS = 2            # for which an ACK has room beside a time stamp and a DATA_ACK
+    RANGES_SHOWN = 16          # that have grown since the last ACK
 
 
 cdef int64_t HOST_RTO_NS = 200000000
@@ -371,10 +373,26 @@ cdef int connection_pump(plane_t *plane, conn_t *conn) noexcept nogil:
     return full
 
 
+cdef int ack_ranges(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+    """Show the ranges for which the next ACK has no room, oldest first: it shows the newest (RFC 2018 §4)."""
+    cdef uint32_t newest = subflow.ooo_last
+    cdef uint32_t hidden = min(min(subflow.ooo_fresh, subflow.ooo_count), <uint32_t>RANGES_SHOWN)
+    cdef int status = EMIT_OK
+    while hidden > SACK_BLOCKS and status == EMIT_OK:
+        hidden -= SACK_BLOCKS
+        subflow.ooo_last = (newest + subflow.ooo_count - hidden) % subflow.ooo_count
+        status = emit_ack(plane, conn, subflow)
+    subflow.ooo_last = newest
+    subflow.ack_now |= status != EMIT_OK
+    return status != EMIT_OK
+
+
 cdef int ack_peer(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     """Send the ACK that is owed at once: it covers all that came with it (RFC 9293 §3.8.6.3)."""
     cdef int copies = max(<int>subflow.duplicates, 1)
     cdef int _i
+    if subflow.sack and ack_ranges(plane, conn, subflow):
+        return 1
     subflow.duplicates = 0
     for _i in range(copies):
         if emit_ack(plane, conn, subflow) != EMIT_OK:

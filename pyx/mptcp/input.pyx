@@ -5,7 +5,7 @@ options obeyed (RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and
 """
 
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memmove
+from libc.string cimport memcpy
 
 from mpcore.mptcp.doubt cimport doubt_take_over
 from mpcore.mptcp.ecn cimport ecn_received
@@ -21,6 +21,7 @@ from mpcore.mptcp.mapping cimport (
     mapping_surrender,
 )
 from mpcore.mptcp.output cimport EMIT_OK, emit_failure, emit_infinite, emit_option
+from mpcore.mptcp.received cimport received_clear, received_gap, received_has_place, received_note
 from mpcore.mptcp.sender cimport sender_ack
 from mpcore.mptcp.stream cimport stream_acked, stream_end, stream_only_subflow
 from mpcore.mptcp.subflow cimport (
@@ -47,7 +48,6 @@ from mpcore.mptcp.types cimport (
     FALLBACK_NO_DSS,
     HOST_ACK_IF_OPENED,
     NEVER,
-    OOO_MAX,
     ROLE_CLIENT,
     ROLE_SERVER,
     RST_MIDDLEBOX,
@@ -62,7 +62,6 @@ from mpcore.mptcp.types cimport (
     mark_dirty,
     new_event,
     plane_t,
-    span_t,
     subflow_t,
     unwrap,
 )
@@ -482,78 +481,6 @@ cdef int input_options(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
 
 # --- data
 
-cdef int ooo_insert(subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
-    """Add a received range beyond rcv_nxt; -1 when that would need more ranges than are kept."""
-    cdef uint32_t first = 0
-    cdef uint32_t last
-    cdef span_t *spans = subflow.ooo
-    while first < subflow.ooo_count and spans[first].end < start:
-        first += 1
-    last = first
-    while last < subflow.ooo_count and spans[last].start <= end:
-        last += 1
-    if first == last:
-        if subflow.ooo_count == OOO_MAX:
-            return -1
-        memmove(&spans[first + 1], &spans[first], (subflow.ooo_count - first) * sizeof(span_t))
-        spans[first].start = start
-        spans[first].end = end
-        subflow.ooo_count += 1
-    else:
-        spans[first].start = min(spans[first].start, start)
-        spans[first].end = max(spans[last - 1].end, end)
-        memmove(&spans[first + 1], &spans[last], (subflow.ooo_count - last) * sizeof(span_t))
-        subflow.ooo_count -= last - first - 1
-    subflow.ooo_last = first
-    return 0
-
-
-cdef void advance(subflow_t *subflow, uint64_t end) noexcept nogil:
-    """Move rcv_nxt to `end` and over the ranges that it meets."""
-    cdef uint32_t met = 0
-    subflow.rcv_nxt = end
-    while met < subflow.ooo_count and subflow.ooo[met].start <= subflow.rcv_nxt:
-        if subflow.ooo[met].end > subflow.rcv_nxt:
-            subflow.rcv_nxt = subflow.ooo[met].end
-        met += 1
-    if met:
-        subflow.ooo_count -= met
-        memmove(subflow.ooo, &subflow.ooo[met], subflow.ooo_count * sizeof(span_t))
-        subflow.ooo_last = 0
-
-
-cdef uint64_t next_gap(const subflow_t *subflow, uint64_t *start, uint64_t end) noexcept nogil:
-    """Move `start` to the first offset not received yet; return where that gap ends, at most `end`."""
-    cdef uint32_t i
-    for i in range(subflow.ooo_count):
-        if subflow.ooo[i].end <= start[0]:
-            continue
-        if subflow.ooo[i].start > start[0]:
-            return min(subflow.ooo[i].start, end)
-        start[0] = subflow.ooo[i].end
-    return end
-
-
-cdef int has_place(const subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
-    """True when a received range can be noted: it continues another one or there is room for one more."""
-    cdef uint32_t i
-    if subflow.ooo_count < OOO_MAX or start <= subflow.rcv_nxt:
-        return 1
-    for i in range(subflow.ooo_count):
-        if subflow.ooo[i].start == end or subflow.ooo[i].end == start:
-            return 1
-    return 0
-
-
-cdef void note_received(subflow_t *subflow, uint64_t start, uint64_t end) noexcept nogil:
-    subflow.bytes_received += end - start
-    if start <= subflow.rcv_nxt:
-        subflow.duplicates = 0
-        advance(subflow, end)
-    else:
-        ooo_insert(subflow, start, end)
-
-
 cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_t *mapping, uint64_t seq,
                 const uint8_t *data, uint32_t size) noexcept nogil:
     """Deliver what is new of [seq, seq + size), all of it inside `mapping`, gap by gap and each once."""
@@ -563,19 +490,19 @@ cdef int accept(plane_t *plane, conn_t *conn, subflow_t *subflow, const mapping_
     cdef int status
     while start < end:
         begin = start
-        stop = next_gap(subflow, &start, end)
+        stop = received_gap(subflow, &start, end)
         if start > begin:
             note_duplicate(subflow, begin, min(start, end))
         if start >= end:
             return MAP_OK
-        if not has_place(subflow, start, stop):
+        if not received_has_place(subflow, start, stop):
             count(plane, COUNTER_RANGES_FULL)
             return MAP_REFUSED
         status = mapping_deliver(plane, conn, subflow, mapping, start, data + (start - seq),
                                  <uint32_t>(stop - start))
         if status != MAP_OK:
             return status
-        note_received(subflow, start, stop)
+        received_note(subflow, start, stop)
         start = stop
     return MAP_OK
 
@@ -680,7 +607,7 @@ cdef void input_fin(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept n
         return
     subflow.rcv_nxt += 1
     # what came with numbers beyond the FIN is no part of the subflow
-    subflow.ooo_count = 0
+    received_clear(subflow)
     subflow.ack_now = 1
     subflow_step(plane, subflow, SF_IN_FIN)
     if subflow.state == SF_CLOSED:

@@ -241,8 +241,8 @@ cdef void add_mapping(const conn_t *conn, const subflow_t *subflow, const segmen
 
 
 cdef void acknowledged(conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """What goes out now carries the ACKs that were owed."""
-    subflow.ack_now = 0
+    """What goes out now carries the ACKs that were owed; ranges find room on an ACK of their own only."""
+    subflow.ack_now = subflow.sack and subflow.ooo_fresh
     conn.data_ack_now = 0
 
 
@@ -340,17 +340,19 @@ cdef uint8_t *add_block(const subflow_t *subflow, uint8_t *p, const span_t *span
 
 
 cdef void add_sack(subflow_t *subflow, frame_t *frame) noexcept nogil:
-    """What came twice (RFC 2883 §4), then the range that grew last and its neighbours (RFC 2018 §4)."""
+    """What came twice (RFC 2883 §4), then the range that grew last and those before it (RFC 2018 §4)."""
     cdef uint8_t *option = &frame.options[frame.options_size]
     cdef uint8_t *p = option + 2
     cdef uint32_t room = (TCP_OPTIONS_MAX - frame.options_size - 2) // 8
+    cdef uint32_t number = subflow.ooo_count
     cdef uint32_t i
     if room and subflow.dup.start < subflow.dup.end:
         p = add_block(subflow, p, &subflow.dup)
         room -= 1
     subflow.dup.end = subflow.dup.start
-    for i in range(min(subflow.ooo_count, room)):
-        p = add_block(subflow, p, &subflow.ooo[(subflow.ooo_last + i) % subflow.ooo_count])
+    for i in range(min(number, room)):
+        p = add_block(subflow, p, &subflow.ooo[(subflow.ooo_last + number - i) % number])
+    subflow.ooo_fresh = 0
     if p > option + 2:
         option[0] = OPTION_SACK
         option[1] = <uint8_t>(p - option)

@@ -4,9 +4,11 @@ The states are TCP's from the third ACK on; the handshake before it belongs to t
 """
 
 from libc.stdint cimport uint8_t
+from libc.stdlib cimport free
 
 from mpcore.mptcp.mapping cimport mapping_clear
 from mpcore.mptcp.output cimport EMIT_GONE, EMIT_OK, emit_reset, emit_segment
+from mpcore.mptcp.received cimport received_clear
 from mpcore.mptcp.sender cimport sender_clear, sender_push, sender_sent
 from mpcore.mptcp.stream cimport stream_forget_origin, stream_reinject
 from mpcore.mptcp.types cimport (
@@ -103,6 +105,7 @@ cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_
     subflow.join_ns = NEVER
     subflow.wait_ns = NEVER
     sender_clear(subflow)
+    received_clear(subflow)
     mapping_clear(plane, subflow)
     new_event(plane, conn, EVENT_SUBFLOW_CLOSED, subflow.index, reason)
     mark_dirty(plane, conn)
@@ -113,3 +116,10 @@ cdef void subflow_reset(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_
     if subflow.segments != NULL:
         emit_reset(plane, conn, subflow, rst_reason, 0)
     subflow_close(plane, conn, subflow, reason)
+
+
+cdef void subflow_free(plane_t *plane, subflow_t *subflow) noexcept nogil:
+    sender_clear(subflow)
+    received_clear(subflow)
+    mapping_clear(plane, subflow)
+    free(subflow)

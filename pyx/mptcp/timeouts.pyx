@@ -259,9 +259,10 @@ cdef int head_in_flight(const conn_t *conn) noexcept nogil:
 cdef void data_timeout(plane_t *plane, conn_t *conn) noexcept nogil:
     """A subflow has the head acknowledged, the peer's data level not: send it again (RFC 8684 §3.3.6).
 
-    First every path is asked for the DATA_ACK, also while a subflow waits for the head's own acknowledgement and
-    hears nothing: the last one may have been lost, or the peer took in the data without telling again. A peer whose window is closed may have dropped it, and takes its
-    time (RFC 9293 §3.8.6.1); any other is given up in the end (§3.8.3).
+    First every path is asked for the DATA_ACK, also when a subflow waits in silence for the head's own
+    acknowledgement: the last one may have been lost, or the peer took in the data without telling again. A
+    peer whose window is closed may have dropped it, and takes its time (RFC 9293 §3.8.6.1). Any other is
+    given up in the end (§3.8.3).
     """
     cdef subflow_t *subflow = transmit_subflow(conn)
     cdef int64_t silent_ns
