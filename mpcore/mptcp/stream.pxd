@@ -26,8 +26,8 @@ cdef void stream_acked(plane_t *plane, conn_t *conn, uint64_t offset) noexcept n
 cdef uint64_t stream_room(const conn_t *conn, const subflow_t *subflow) noexcept nogil
 # Frees what every live subflow and the peer have acknowledged (RFC 8684 §3.3.6).
 cdef void stream_free(conn_t *conn) noexcept nogil
-# Hands everything unacknowledged of the subflow to the others.
-cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil
+# Hands everything unacknowledged of the subflow to the others, or only what it has found to be lost.
+cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow, int lost_only) noexcept nogil
 # Copies what a silent subflow has in flight into its own ring: it can repair itself later without holding up
 # the stream.
 cdef void stream_detach(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil

@@ -89,5 +89,5 @@ cdef void doubt_take_over(plane_t *plane, conn_t *conn, const subflow_t *fresh) 
         if not subflow.suspect:
             subflow.suspect = 1
             count(plane, COUNTER_SUBFLOW_STALE)
-        stream_reinject(plane, conn, subflow)
+        stream_reinject(plane, conn, subflow, 0)
         stream_detach(plane, conn, subflow)

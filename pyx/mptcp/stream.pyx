@@ -10,6 +10,7 @@ from mpcore.mptcp.types cimport (
     NEVER,
     SEG_FIN,
     SEG_OWN,
+    SEG_LOST,
     SEG_REINJECTED,
     SUBFLOW_MAX,
     conn_t,
@@ -282,12 +283,12 @@ cdef void stream_forget_origin(conn_t *conn, uint8_t origin) noexcept nogil:
             conn.reinject_from[i] = FROM_GONE
 
 
-cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
+cdef void stream_reinject(plane_t *plane, conn_t *conn, subflow_t *subflow, int lost_only) noexcept nogil:
     cdef segment_t *segment
     cdef uint32_t i
     for i in range(subflow.seg_count):
         segment = segment_at(subflow, i)
-        if segment.flags & (SEG_FIN | SEG_REINJECTED):
+        if segment.flags & (SEG_FIN | SEG_REINJECTED) or (lost_only and not segment.flags & SEG_LOST):
             continue
         segment.flags |= SEG_REINJECTED
         stream_reinject_range(plane, conn, segment.data, segment.data + segment.size, subflow.index)

@@ -98,7 +98,7 @@ cdef void subflow_close(plane_t *plane, conn_t *conn, subflow_t *subflow, uint8_
     if subflow.segments == NULL:
         return
     # even without another subflow: one may still come (break before make, RFC 8684 §3.3.6)
-    stream_reinject(plane, conn, subflow)
+    stream_reinject(plane, conn, subflow, 0)
     stream_forget_origin(conn, subflow.index)
     subflow.state = SF_CLOSED
     subflow.close_reason = reason

@@ -155,7 +155,7 @@ cdef void relieve(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nog
         return
     subflow.suspect = 1
     count(plane, COUNTER_SUBFLOW_STALE)
-    stream_reinject(plane, conn, subflow)
+    stream_reinject(plane, conn, subflow, 0)
     stream_detach(plane, conn, subflow)
 
 
@@ -187,7 +187,7 @@ cdef void retransmission_timeout(plane_t *plane, conn_t *conn, subflow_t *subflo
         count(plane, COUNTER_SUBFLOW_STALE)
     # what this path may have swallowed goes elsewhere (RFC 8684 §3.3.6)
     if not stream_only_subflow(conn, subflow):
-        stream_reinject(plane, conn, subflow)
+        stream_reinject(plane, conn, subflow, 0)
         stream_detach(plane, conn, subflow)
 
 

@@ -30,7 +30,13 @@ from mpcore.mptcp.sender cimport (
     sender_room,
     sender_sent,
 )
-from mpcore.mptcp.stream cimport FROM_ANY, stream_reinject_range, stream_room, stream_take_reinject
+from mpcore.mptcp.stream cimport (
+    FROM_ANY,
+    stream_reinject,
+    stream_reinject_range,
+    stream_room,
+    stream_take_reinject,
+)
 from mpcore.mptcp.types cimport (
     NEVER,
     ROLE_CLIENT,
@@ -195,6 +201,33 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
     return 0
 
 
+cdef int has_spare(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
+    """True when another path, no backup for this one, has room and no losses of its own."""
+    cdef const subflow_t *other
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        other = conn.subflows[i]
+        if other == subflow or not can_carry(other) or other.suspect or other.backup > subflow.backup:
+            continue
+        if other.lost_count == 0 and sender_room(other) >= other.mss:
+            return 1
+    return 0
+
+
+cdef int hand_on(plane_t *plane, conn_t *conn) noexcept nogil:
+    """Nothing new is left to send: what waits for a window to be repaired goes where there is one.
+
+    Its own subflow still repairs it (RFC 8684 §3.3.6), but the stream does not end that late.
+    """
+    cdef subflow_t *subflow
+    cdef int i
+    for i in range(SUBFLOW_MAX):
+        subflow = conn.subflows[i]
+        if can_carry(subflow) and subflow.lost_count and not subflow.suspect and has_spare(conn, subflow):
+            stream_reinject(plane, conn, subflow, 1)
+    return send_reinjections(plane, conn)
+
+
 cdef int send_forward(plane_t *plane, conn_t *conn, subflow_t *subflow) noexcept nogil:
     """New data in place of repairs (RFC 5682 §2.1 step 2b), on this very path; 1 when the queue is full."""
     cdef uint32_t size
@@ -303,6 +336,8 @@ cdef int transmit_data(plane_t *plane, conn_t *conn) noexcept nogil:
         full |= send_reinjections(plane, conn)
     if not full:
         full |= send_new(plane, conn)
+    if not full and conn.tx_nxt == conn.tx_end:
+        full |= hand_on(plane, conn)
     if conn.host_fin and not conn.fin_sent and conn.tx_nxt == conn.tx_fin:
         full |= send_data_fin(plane, conn)
     arm_stream_timers(plane, conn)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mpcore.counters import Counter
-from mpcore.wire.values import Dss, MpFastclose, Segment, Timestamps
+from mpcore.wire.values import Dss, MpFastclose, Sack, Segment, Timestamps
 from tests.helpers.checkers import ack, field, flags, has, lacks, matches, payload, payload_size, seq
 from tests.helpers.plane import (
     ACK,
@@ -518,6 +518,57 @@ def test_what_a_dead_subflow_had_in_flight_goes_elsewhere(way: str) -> None:
     again = {segment.payload for segment in output.network if segment.src_port == plane.paths[0].local_port}
     assert lost <= again
     assert plane.counter(Counter.REINJECTED) == plane.counter(Counter.MPTCP_RETRANS) >= len(lost)
+
+
+def lose_most(plane: Plane, segments: int) -> tuple[Output, set[bytes]]:
+    """Write segments over two paths; of those on path 0 only the last three arrive, on path 1 all do.
+
+    Returns what the SACK of the former brings about, and the data that is missing.
+    """
+    sent: dict[int, list[tuple[int, bytes]]] = {each.local_port: [] for each in plane.paths}
+    for index in range(segments):
+        for segment in plane.host(bytes([index]) * MSS, seq=index * MSS).network:
+            sent[segment.src_port].append((segment.seq, segment.payload))
+    plane.advance(20 * MS)
+    plane.peer(path=1, ack=1 + len(sent[plane.paths[1].local_port]) * MSS)
+    numbers = [seq for seq, _ in sent[plane.paths[0].local_port]]
+    output = plane.peer(extra=(Sack(((numbers[-3], numbers[-1] + MSS),)),))
+    return output, {data for _, data in sent[plane.paths[0].local_port][:-3]}
+
+
+def carried(plane: Plane, output: Output, path: int) -> set[bytes]:
+    """Return the payloads that leave on a path."""
+    port = plane.paths[path].local_port
+    return {each.payload for each in output.network if each.payload and each.src_port == port}
+
+
+def test_what_waits_for_a_window_to_be_repaired_ends_the_stream_elsewhere() -> None:
+    """RFC 8684 §3.3.6: the path itself repairs it too, as its window allows."""
+    plane = two_paths()
+    output, missing = lose_most(plane, 16)
+    here, there = carried(plane, output, 0), carried(plane, output, 1)
+    assert here | there == missing
+    assert not here & there
+    assert here
+    assert there
+    assert plane.counter(Counter.REINJECTED) == len(there)
+
+
+def test_losses_are_left_to_their_path_while_there_is_new_data_for_the_other() -> None:
+    plane = two_paths()
+    output, missing = lose_most(plane, 60)
+    assert carried(plane, output, 1) == set()
+    assert set() < carried(plane, output, 0) < missing
+    assert plane.counter(Counter.REINJECTED) == 0
+
+
+def test_a_backup_repairs_nothing_for_a_path_that_answers() -> None:
+    """RFC 8684 §3.3.8."""
+    plane = two_paths()
+    plane.engine.set_backup(plane.handle, 1, True, True)
+    output, missing = lose_most(plane, 8)
+    assert set() < carried(plane, output, 0) < missing
+    assert carried(plane, output, 1) == set()
 
 
 def test_data_that_only_the_subflow_acknowledged_is_sent_again() -> None:
