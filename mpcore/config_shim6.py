@@ -74,6 +74,9 @@ class Shim6Config(Section, frozen=True):
     # Seconds without an answer to payload before the search for another pair; peers are told whole seconds.
     # RFC 5534 §7 recommends 10 to 100.
     send_timeout_s: Annotated[float, msgspec.Meta(ge=1.0, le=65535.0)] = 15.0
+    # Seconds without an answer to payload after which TCP is asked whether it repeats in vain, then each time
+    # after twice as long; 0: never.
+    ask_tcp_after_s: Annotated[float, msgspec.Meta(ge=0.0, le=86400.0)] = 1.5
     # Pairs probed at once when a search begins. More than 1 departs from RFC 5534 §4.3, which wants one after
     # the other; probes_per_second keeps the storm away that the rule is there for.
     probe_burst: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1

@@ -22,6 +22,7 @@ from mpcore.shim6.events import Event, FormEvent
 from mpcore.shim6.heuristic import FlowKey, Heuristic
 from mpcore.shim6.icmp_error import read_error, restore_error
 from mpcore.shim6.identity import Identity, Verifier
+from mpcore.shim6.locators import Pair
 from mpcore.shim6.manager import Shim6Manager
 from mpcore.shim6.policy import PairPolicy
 from mpcore.shim6.settings import Shim6Settings
@@ -234,6 +235,15 @@ class Shim6Endpoint:
         for address, (name, _) in list(self._interfaces.items()):
             if name == interface:
                 self.manager.suspect_local_address(address, now_ns, partial(doubtful, address))
+        self._carry_out()
+
+    def take_doubtful(self) -> set[Pair]:
+        """Return the ULIDs between which answers are owed: `hint` is for those whose TCP backs off."""
+        return self.manager.take_doubtful()
+
+    def hint(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int) -> None:
+        """Something unproven, such as retransmissions of TCP, says that the current pair may not work."""
+        self.manager.hint(ulid_local, ulid_peer, now_ns)
         self._carry_out()
 
     def ulids(self) -> set[bytes]:

@@ -21,7 +21,7 @@ from mpcore.host.pump import now_ns
 from mpcore.host.rawsock import RawSender
 from mpcore.host.shim6_forming import Shim6Forming
 from mpcore.host.shim6_hints import NetworkHints
-from mpcore.host.shim6_kick import TcpKicker
+from mpcore.host.shim6_kick import TcpKicker, struggling
 from mpcore.host.shim6_mtu import PathMtu
 from mpcore.host.shim6_pump import Shim6Pump
 from mpcore.host.shim6_rules import Shim6Rules, Shim6RuleSettings
@@ -208,6 +208,7 @@ class Shim6Host:
         deadline = self.endpoint.poll_timeout()
         if deadline is not None and deadline <= now:
             self.endpoint.handle_timeout(now)
+            self._ask_tcp(now)
         self.work()
 
     def work(self) -> None:
@@ -231,6 +232,15 @@ class Shim6Host:
         forget_unresolved(moved)
         self._kick()
         self._services.save()
+
+    def _ask_tcp(self, now: int) -> None:
+        """Have paths tried on which answers are owed and TCP repeats in vain (RFC 5534 §3.3)."""
+        doubtful = self.endpoint.take_doubtful()
+        try:
+            for pair in struggling(doubtful) if doubtful else ():
+                self.endpoint.hint(*pair, now)
+        except (HostError, OSError) as error:
+            log.warning("TCP cannot be asked about silent paths, which wait for the Send Timeout: %s", error)
 
     def _repair(self) -> None:
         """Put rules and sets in again: a context on other locators does not work without."""

@@ -25,6 +25,7 @@ BACKOFF_AT = 4  # octets into struct tcp_info, as the other two
 COUNTS = struct.Struct("=Q72xQQ")  # acknowledged, then sent and retransmitted octets
 COUNTS_AT = 120
 ASKED_MAX = 4096
+VAIN_DOUBLINGS = 2  # of the timer: what was sent three times is not lost to a full queue
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +96,11 @@ class TcpKicker:
             if self._sender is None:
                 self._sender = RawSender(6, mark=self._mark)
             self._sender.send_batch(packets)
+
+
+def struggling(pairs: Collection[Pair]) -> set[Pair]:
+    """Return those pairs of ULIDs between which a TCP socket repeats in vain. Raises HostError, OSError."""
+    return {each.pair for each in read_backoffs() if each.doublings >= VAIN_DOUBLINGS and each.pair in pairs}
 
 
 def read_backoffs() -> Iterator[Backoff]:

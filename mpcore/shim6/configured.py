@@ -24,6 +24,7 @@ _IN_SECONDS = {
     "send_timeout_s": "send_timeout_ns",
     "initial_probe_timeout_s": "initial_probe_timeout_ns",
     "max_probe_timeout_s": "max_probe_timeout_ns",
+    "ask_tcp_after_s": "ask_transports_ns",
     "return_after_s": "return_after_ns",
     "quiescence_s": "quiescence_ns",
     "no_answer_holddown_s": "no_r1_holddown_ns",

@@ -87,6 +87,7 @@ class Reachability:
     futile_ns: int = 0
     suspects: set[Pair] = field(default_factory=set)  # those pairs
     blocked: Pair | None = None  # the pair last found to pass probes and no payload
+    doubts: int = 0  # how often the transports were asked since an answer is owed
     chosen: Pair | None = None  # on which the peer's last Operational probe came: the one that it has chosen
     unanswered: bool = False  # payload comes, and no probe of the search under way is answered
     refused: bool = False  # the peer's host says that it does not know Shim6, and nothing says that it does

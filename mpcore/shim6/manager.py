@@ -256,6 +256,11 @@ class Shim6Manager:
         for context in self._shared.contexts.between(Pair(ulid_local, ulid_peer)):
             self._reap.suspect(context, Cause.HINT, now_ns)
 
+    def take_doubtful(self) -> set[Pair]:
+        """Return the ULIDs of contexts whose transports are to be asked whether they repeat in vain."""
+        taken, self._shared.doubtful = self._shared.doubtful, set()
+        return taken
+
     def establish(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int, fii: int = 0) -> Context | None:
         """Begin a context by wish of an operator or program; None when that is not possible now."""
         return self._negotiator.establish(ContextKey(ulid_local, ulid_peer, fii), now_ns)

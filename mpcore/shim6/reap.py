@@ -17,7 +17,7 @@ from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import ContextState
 from mpcore.wire.shim6 import Keepalive, Probe, ReachabilityState
 
-_TIMERS = (TimerKind.SEND, TimerKind.KEEPALIVE, TimerKind.KEEPALIVE_INTERVAL)
+_TIMERS = (TimerKind.SEND, TimerKind.DOUBT, TimerKind.KEEPALIVE, TimerKind.KEEPALIVE_INTERVAL)
 
 
 class Reap:
@@ -182,6 +182,8 @@ class Reap:
         if kind is TimerKind.SEND:
             self._shared.count(Shim6Counter.SEND_TIMEOUT)
             self._step(context, ReapInput.SEND_TIMEOUT, now_ns)
+        elif kind is TimerKind.DOUBT:
+            self._doubt(context, now_ns)
         elif kind is TimerKind.KEEPALIVE:
             self._shared.deadlines.cancel((TimerKind.KEEPALIVE_INTERVAL, number))
             self._step(context, ReapInput.KEEPALIVE_TIMEOUT, now_ns)
@@ -217,9 +219,25 @@ class Reap:
         timeout_ns = self._shared.settings.send_timeout_ns
         later_ns = self._shared.rng.randrange(0, timeout_ns // 10 + 1)
         self._shared.deadlines.arm((TimerKind.SEND, context.number), now_ns + timeout_ns + later_ns)
+        context.reap.doubts = 0
+        self._arm_doubt(context, now_ns)
+
+    def _arm_doubt(self, context: Context, now_ns: int) -> None:
+        """Long before the Send Timeout a transport may know that it is not heard (RFC 5534 §3.3)."""
+        if self._shared.settings.ask_transports_ns:
+            later_ns = self._shared.settings.ask_transports_ns << context.reap.doubts
+            self._shared.deadlines.arm((TimerKind.DOUBT, context.number), now_ns + later_ns)
+
+    def _doubt(self, context: Context, now_ns: int) -> None:
+        if not self._shared.deadlines.armed((TimerKind.SEND, context.number)):
+            return
+        self._shared.doubtful.add(context.key.ulids)
+        context.reap.doubts += 1
+        self._arm_doubt(context, now_ns)
 
     def _stop_send(self, context: Context, now_ns: int) -> None:
         self._shared.deadlines.cancel((TimerKind.SEND, context.number))
+        self._shared.deadlines.cancel((TimerKind.DOUBT, context.number))
 
     def _start_keepalive(self, context: Context, now_ns: int) -> None:
         """Start the timer and the interval at which Keepalives go out while it runs.

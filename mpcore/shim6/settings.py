@@ -46,6 +46,9 @@ class Shim6Settings:
     return_after_ns: int = 60 * SECOND
     # An address that works again is news of its own: pairs with it are tried after this.
     settle_ns: int = SECOND
+    # When an answer is owed for so long, the transports are asked whether they repeat in vain; then each time
+    # after twice as long. 0: never.
+    ask_transports_ns: int = 3 * SECOND // 2
     # Least time between two explorations that unproven hints of the network may start for one peer.
     hint_interval_ns: int = SECOND
     # How long a pair counts as one on which a packet was sent, so that an R1bis may come back on it.

@@ -43,6 +43,7 @@ class TimerKind(Enum):
     TEARDOWN = auto()
     UPDATE = auto()
     SEND = auto()
+    DOUBT = auto()
     KEEPALIVE = auto()
     KEEPALIVE_INTERVAL = auto()
     EXPLORATION = auto()
@@ -73,6 +74,8 @@ class Shared:
         self.verify_limit = RateLimit(settings.verifications_per_second)
         self.hash_limit = RateLimit(HASHES_PER_VERIFICATION * settings.verifications_per_second)
         self.in_use: Callable[[Context], bool] = lambda context: False
+        # ULIDs of contexts that are owed an answer: do their transports repeat in vain?
+        self.doubtful: set[Pair] = set()
         # Numbers of contexts whose record is another than it was; None while nobody keeps records.
         self.touched: dict[int, None] | None = None
 

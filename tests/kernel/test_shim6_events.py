@@ -13,7 +13,7 @@ import pytest
 from mpcore.lab.host import Host
 from mpcore.lab.wait import wait_until
 from tests.helpers.netns import inside
-from tests.kernel.shim6_pair import Shim6Lab, Shim6Pair, asks, connect, shim6_pair, swap, talks
+from tests.kernel.shim6_pair import Shim6Lab, Shim6Pair, asks, connect, has_moved, shim6_pair, swap, talks
 
 pytestmark = pytest.mark.kernel
 LONG = "shim6.send_timeout_s=300"
@@ -108,6 +108,17 @@ def lose_route(pair: Shim6Pair) -> None:
     host = pair.lab.a
     prefix = host.ip("-6", "route", "show", "dev", LINK, "table", "main", "root", "fd77:1::/64").split()[0]
     host.ip("-6", "route", "del", prefix, "dev", LINK, "table", "main")
+
+
+@pytest.mark.parametrize("towards", ["a", "b", "both"])
+def test_a_path_on_which_tcp_repeats_in_vain_is_left(tmp_path: Path, towards: str) -> None:
+    """RFC 5534 §3.3: the transport is asked long before the Send Timeout; probes prove what it says."""
+    with talking(tmp_path) as (pair, client, server):
+        ends = {"a": (pair.lab.a,), "b": (pair.lab.b,), "both": ()}
+        pair.lab.links[0].cut(*ends[towards])
+        swap(client, server, bytes(50_000))
+        assert has_moved(pair.b if towards == "a" else pair.a)
+        assert pair.a.counters()["Shim6ExtSendTimeout"] == pair.b.counters()["Shim6ExtSendTimeout"] == 0
 
 
 def test_an_error_from_the_path_leads_away_from_it(tmp_path: Path) -> None:

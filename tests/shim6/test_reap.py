@@ -1,5 +1,6 @@
 """Failure detection and exploration (RFC 5534), by examples of its Appendix A and with forged messages."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -520,6 +521,47 @@ def test_a_true_hint_saves_the_send_timeout() -> None:
     pairing.a.manager.hint(A1, B1, pairing.cloud.clock.now_ns)
     pairing.a.drain()
     assert pairing.recovers(2)
+
+
+def said(lone: Lone) -> None:
+    """Payload of the only context leaves."""
+    lone.manager.note_activity(lone.context().number, lone.now_ns, None, lone.now_ns)
+
+
+def asked_about(lone: Lone, seconds: float) -> list[float]:
+    """Return when, in seconds from now, the transports of the only context are to be asked."""
+    begin_ns, found = lone.now_ns, []
+    while lone.now_ns < begin_ns + seconds * SECOND:
+        lone.wait(0.1)
+        if lone.manager.take_doubtful():
+            found.append(round((lone.now_ns - begin_ns) / SECOND, 1))
+    return found
+
+
+def test_transports_are_asked_ever_more_seldom_while_an_answer_is_owed() -> None:
+    """RFC 5534 §3.3: long before the Send Timeout, which starts with the first packet without an answer."""
+    lone = established()
+    said(lone)
+    assert asked_about(lone, 14) == [1.5, 4.5, 10.5]
+    lone.wait(5)
+    assert lone.context().reap.state is ReapState.EXPLORING
+    assert asked_about(lone, 60) == []
+
+
+def test_transports_that_are_heard_are_asked_nothing() -> None:
+    lone = established()
+    number = lone.context().number
+    for _ in range(20):
+        said(lone)
+        assert asked_about(lone, 0.5) == []
+        lone.manager.note_activity(number, None, lone.now_ns, lone.now_ns)
+        assert asked_about(lone, 0.5) == []
+
+
+def test_nobody_is_asked_where_that_is_not_wanted() -> None:
+    lone = established(replace(SETTINGS, ask_transports_ns=0))
+    said(lone)
+    assert asked_about(lone, 14) == []
 
 
 @pytest.mark.parametrize(
