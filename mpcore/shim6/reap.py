@@ -361,9 +361,8 @@ class Reap:
             self.on_moved(other, now_ns)
 
     def _settle(self, context: Context, pair: Pair, now_ns: int) -> None:
-        """Be operational on a pair that is known to work."""
-        for kind in _TIMERS:
-            self._shared.deadlines.cancel((kind, context.number))
+        """Be operational on a pair that is known to work; Keepalives that the peer waits for stay due."""
+        self._shared.deadlines.cancel((TimerKind.SEND, context.number))
         context.reap.state = ReapState.OPERATIONAL
         context.reap.settled_ns = now_ns
         locator = context.peer.get(pair.peer)

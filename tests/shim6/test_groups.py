@@ -12,6 +12,7 @@ from mpcore.wire.shim6 import (
     CgaParameterData,
     CgaSignature,
     I2bis,
+    Keepalive,
     Locator,
     LocatorList,
     LocatorPreferences,
@@ -134,6 +135,20 @@ def test_a_pair_that_one_context_found_is_not_taken_where_the_peer_calls_it_brok
     later = [probe for probe in probes(lone.wait(60)) if probe.receiver_tag == TAG + 1]
     assert later
     assert {pair_of(probe).peer for probe in later} == {B1}
+
+
+def test_a_context_that_follows_another_goes_on_with_its_keepalives() -> None:
+    """RFC 5534 §4.1: the peer waits for them after its payload, whatever pair this host takes."""
+    lone = established(contexts=2)
+    second = lone.manager.find(A1, B1, 1)
+    assert second is not None
+    say(lone)
+    lone.wait(10)
+    lone.manager.note_activity(second.number, None, lone.now_ns, lone.now_ns)
+    first = probes(lone.wait(7))[0]
+    probe_to(lone, INBOUND_OK, first.sent[0], pair=pair_of(first))
+    assert second.pair == pair_of(first) != ULIDS
+    assert TAG + 1 in {one.receiver_tag for one in lone.wait(10) if isinstance(one, Keepalive)}
 
 
 def recover(lone: Lone, fii: int) -> None:
