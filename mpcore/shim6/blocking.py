@@ -103,7 +103,8 @@ class PayloadJudge:
         """Tell whether payload on the pair that was left has brought no payload, or the peer missed it."""
         reap = context.reap
         if exploration.cause is Cause.SEND_TIMEOUT:
-            return reap.payload_ns < exploration.taken_ns
+            # Messages of Shim6 want answers too: a context that says nothing else learns nothing of payload.
+            return reap.payload_ns < exploration.taken_ns <= reap.said_ns
         if exploration.cause is Cause.PEER_EXPLORES:
             patience_ns = reap.keepalive_timeout_ns * 9 // 10
             used_ns = exploration.started_ns - exploration.taken_ns

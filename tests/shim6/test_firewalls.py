@@ -8,6 +8,7 @@ from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6.snapshot import trouble_of
 from mpcore.sim.shim6 import Packet
+from mpcore.wire.shim6 import Preference
 from tests.shim6.test_returning import failed_over, pairs
 from tests.shim6.world import A1, A2, B1, B2, Pairing, count
 
@@ -81,6 +82,23 @@ def test_a_peer_that_was_away_is_not_taken_for_a_firewall() -> None:
     a = pairing.context(pairing.a)
     assert a is not None
     assert a.reap.state is ReapState.OPERATIONAL
+
+
+def test_updates_without_an_answer_say_nothing_of_payload() -> None:
+    """Searches of contexts that carry nothing would else let those beside them leave good pairs."""
+    pairing = Pairing()
+    pairing.establish()
+    a = pairing.context(pairing.a)
+    assert a is not None
+    for priority in (2, 3, 4):
+        before = a.pair
+        pairing.cloud.cut(*before)
+        wish = Preference(priority=priority)
+        pairing.a.manager.prefer_local_address(A1, wish, pairing.cloud.clock.now_ns)
+        pairing.a.drain()
+        assert pairing.cloud.run(60, lambda: a.pair != before)  # noqa: B023
+        pairing.cloud.run(15)
+    assert not pairing.a.happened(PayloadBlocked)
 
 
 @pytest.mark.parametrize("sources", [(A1, A2), (B1, B2)], ids=["ours", "the-peers"])
