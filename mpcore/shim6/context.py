@@ -111,12 +111,14 @@ class Update:
 
     `news` is what the peer has not acknowledged: generation, preferences, and the Keepalive Timeout in
     seconds; None when it has all.
+    `again`: the peer has heeded another request than the last one, maybe after it.
     `answered` are the nonces of the peer's own last requests, the latest at the end.
     """
 
     nonce: int = 0
     tries: int = 0
     news: tuple[int, tuple[Preference, ...], int] | None = None
+    again: bool = False
     answered: deque[int] = field(default_factory=lambda: deque(maxlen=_NONCES_KEPT))
 
     @classmethod

@@ -172,7 +172,7 @@ class Dispatcher:
                 self._updater.handle_request(arrival, context, message)
             case UpdateAck():
                 self.note_received(context, now_ns)
-                self._updater.handle_ack(context, message)
+                self._updater.handle_ack(context, message, now_ns)
 
     def _handle_error(self, arrival: Arrival, message: ErrorMessage) -> None:
         """Find out which of our messages the peer could not process (RFC 5533 §5.14, §12.4)."""

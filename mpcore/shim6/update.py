@@ -127,21 +127,35 @@ class Updater:
         else:
             self._reap.returner.consider(context, now_ns)
 
-    def handle_ack(self, context: Context, message: UpdateAck) -> None:
-        """The peer has the update, if this is about the last one (RFC 5533 §10.5)."""
+    def handle_ack(self, context: Context, message: UpdateAck, now_ns: int) -> None:
+        """The peer has the update, if this is about the last one (RFC 5533 §10.5).
+
+        If not, it has heeded one that was abandoned, or is of before an exchange or a restart of this host.
+        Nothing tells a peer the order of requests (§10.3): only saying it all once more, later, mends that.
+        """
         update = context.update
-        if update.news is None or message.request_nonce != update.nonce:
+        is_last = message.request_nonce == update.nonce
+        if update.news is not None and is_last:
+            _, preferences, keepalive = update.news
+            context.local.note_told(preferences, keepalive)
+            update.news = None
+            self._stop(context)
+        else:
             self._shared.count(Shim6Counter.WRONG_NONCE)
-            return
-        _, preferences, keepalive = update.news
-        context.local.note_told(preferences, keepalive)
-        update.news = None
+            update.again = update.again or not is_last
+        if update.again and update.news is None:
+            context.local.doubt_told()
+            wait_ns = 2 * self._shared.settings.update_timeout_ns
+            self._shared.deadlines.arm((TimerKind.UPDATE, context.number), now_ns + wait_ns)
         self._shared.touch(context)
-        self._stop(context)
 
     def handle_timeout(self, context: Context, now_ns: int) -> None:
         """No acknowledgement: again, for as long as the context lives (RFC 5533 §10.2)."""
-        self._queue(context, now_ns)
+        if context.update.news is None:
+            context.update.again = False
+            self.refresh(context, now_ns)
+        else:
+            self._queue(context, now_ns)
 
     def pump(self, now_ns: int) -> None:
         """Send the requests that wait, as many as the host's rate allows."""

@@ -12,6 +12,7 @@ from mpcore.shim6.locators import Pair
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.settings import SECOND, Shim6Settings
 from mpcore.shim6.states import ContextState
+from mpcore.sim.shim6 import CloudSettings
 from mpcore.sim.shim6_identity import toy_identity
 from mpcore.wire.shim6 import (
     R1,
@@ -123,6 +124,38 @@ def test_newer_information_supersedes_what_is_under_way() -> None:
     assert lone.context().update.news is not None
     lone.hear(UpdateAck(lone.context().tag_local, second.request_nonce))
     assert lone.context().update.news is None
+
+
+def test_a_request_that_comes_after_the_one_that_superseded_it_does_not_stay() -> None:
+    """RFC 5533 §10.3: both are new to the peer, nothing tells their order; so the last is said once more."""
+    pairing = Pairing()
+    pairing.establish()
+    b = pairing.context(pairing.b)
+    assert b is not None
+    for preference, delay_ns in ((BROKEN, 100_000_000), (Preference(), 10_000_000)):
+        pairing.cloud.settings = CloudSettings(delay_ns=delay_ns)
+        pairing.a.manager.prefer_local_address(A2, preference, pairing.cloud.clock.now_ns)
+        pairing.a.drain()
+    pairing.cloud.run(1)
+    assert [entry.broken for entry in b.peer] == [False, True]
+    pairing.cloud.run(20)
+    assert [entry.broken for entry in b.peer] == [False, False]
+    pairing.messages.clear()
+    pairing.cloud.run(200)
+    assert "UpdateRequest" not in pairing.kinds
+
+
+def test_acknowledgements_of_what_was_never_sent_draw_one_request() -> None:
+    """RFC 5533 §10.5: they acknowledge nothing; a request of an earlier life may be behind them."""
+    lone = established()
+    for nonce in range(1, 101):
+        assert lone.hear(UpdateAck(lone.context().tag_local, nonce)) == []
+    assert lone.count(Shim6Counter.WRONG_NONCE) == 100
+    (request,) = requests(lone.wait(10))
+    assert find_option(request, LocatorPreferences) is not None
+    lone.hear(UpdateAck(lone.context().tag_local, request.request_nonce))
+    lone.hear(UpdateAck(lone.context().tag_local, request.request_nonce))
+    assert requests(lone.wait(100)) == []
 
 
 def test_news_that_were_sent_and_are_taken_back_need_an_update() -> None:
