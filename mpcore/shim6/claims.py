@@ -165,14 +165,22 @@ def own_options(shared: Shared, context: Context, keepalive_seconds: int | None)
     return options
 
 
-def note_told(shared: Shared, context: Context) -> None:
-    """Remember that the peer is about to have what `own_options` says."""
-    claim = shared.identities.claim(context.key.ulid_local)
-    context.local.locators = claim.locators.locators
-    context.local.generation = claim.locators.generation
-    if claim.parameters is not None:
-        preferences = shared.addresses.preferences(context.local.addresses)
-        context.local.note_told(preferences, shared.settings.keepalive_seconds)
+def note_said(shared: Shared, context: Context) -> None:
+    """Remember that a message of an exchange says what `own_options` does.
+
+    A peer that has the context does not heed it (RFC 5533 §7.13, §7.16). So where it is not what the peer was
+    told before, the peer may have either, and is to hear it all once more.
+    """
+    claim, local = shared.identities.claim(context.key.ulid_local), context.local
+    local.locators, local.generation = claim.locators.locators, claim.locators.generation
+    if claim.parameters is None:
+        return
+    preferences, keepalive = shared.addresses.preferences(local.addresses), shared.settings.keepalive_seconds
+    if local.told_generation is None:
+        local.note_told(preferences, keepalive)
+    elif (local.generation, preferences, keepalive) != local.last_told:
+        local.doubt_told()
+        shared.touch(context)
 
 
 def learn(context: Context, claim: PeerClaim) -> bool:

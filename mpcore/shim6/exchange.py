@@ -1,7 +1,7 @@
 """The messages of an exchange as this host sends them (RFC 5533 §7.7, §7.10, §7.11, §7.14, §7.17, §7.18)."""
 
 from mpcore.shim6.arrival import Arrival
-from mpcore.shim6.claims import note_told, own_options
+from mpcore.shim6.claims import note_said, own_options
 from mpcore.shim6.context import Context, ContextKey
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.locators import Pair
@@ -9,7 +9,6 @@ from mpcore.shim6.rates import RateLimit
 from mpcore.shim6.reap import Reap
 from mpcore.shim6.responder import Responder
 from mpcore.shim6.shared import Shared, TimerKind
-from mpcore.shim6.states import ContextState
 from mpcore.wire.shim6 import (
     I1,
     I2,
@@ -66,7 +65,7 @@ class ExchangeSender:
     def i2(self, context: Context, now_ns: int, *, arm: bool = True) -> None:
         """Repeat what R1 gave, and tell all there is to know of this host (RFC 5533 §7.11)."""
         handshake = context.handshake
-        note_told(self._shared, context)
+        note_said(self._shared, context)
         options = self._proof(context)
         message = I2(context.tag_local, handshake.initiator_nonce, handshake.responder_nonce, options)
         self._shared.send(handshake.pair, message)
@@ -76,7 +75,7 @@ class ExchangeSender:
     def i2bis(self, context: Context, now_ns: int, *, arm: bool = True) -> None:
         """Repeat what R1bis gave, and tell all there is to know of this host (RFC 5533 §7.18)."""
         handshake = context.handshake
-        note_told(self._shared, context)
+        note_said(self._shared, context)
         message = I2bis(
             context.tag_local,
             handshake.initiator_nonce,
@@ -88,13 +87,9 @@ class ExchangeSender:
         if arm:
             self._arm(context, self._shared.settings.i2bis_timeout_ns, now_ns)
 
-    def r2(self, context: Context, arrival: Arrival, nonce: int, *, final: bool) -> None:
-        """Answer I2, I2bis or a crossing I1; never repeated by itself (RFC 5533 §7.14).
-
-        `final`: the peer did not have what it says, so from now on it has.
-        """
-        if final or context.state is not ContextState.ESTABLISHED:
-            note_told(self._shared, context)
+    def r2(self, context: Context, arrival: Arrival, nonce: int) -> None:
+        """Answer I2, I2bis or a crossing I1; never repeated by itself (RFC 5533 §7.14)."""
+        note_said(self._shared, context)
         options = own_options(self._shared, context, self._reap.keepalive_seconds)
         self._shared.send(arrival.pair, R2(context.tag_local, nonce, tuple(options)))
 

@@ -141,6 +141,11 @@ class LocalLocators:
         self.told = preferences
         self.told_keepalive = keepalive
 
+    @property
+    def last_told(self) -> tuple[int | None, tuple[Preference, ...] | None, int]:
+        """What the peer was last told: generation, preferences and Keepalive Timeout."""
+        return self.told_generation, self.told, self.told_keepalive
+
     def doubt_told(self) -> None:
         """The peer may have got something else than was acknowledged: the next request says it all again."""
         self.told = None

@@ -81,7 +81,7 @@ class Negotiator:
                 self._sender.r1(arrival, message, key)
         elif context is not None and self._shared.may_answer(context, arrival.now_ns):
             context.handshake.heard = True
-            self._sender.r2(context, arrival, message.initiator_nonce, final=False)
+            self._sender.r2(context, arrival, message.initiator_nonce)
 
     def handle_r1(self, arrival: Arrival, message: R1) -> None:
         """Go on with I2 (RFC 5533 §7.11)."""
@@ -306,7 +306,7 @@ class Negotiator:
             context.peer.begin_history()
             self._reap.begin_keepalive_timeout(context, claim.keepalive_seconds)
             self._shared.contexts.set_tag_peer(context, message.initiator_tag)
-        self._sender.r2(context, arrival, message.initiator_nonce, final=not is_replay)
+        self._sender.r2(context, arrival, message.initiator_nonce)
         if is_replay:
             return
         if state is ContextState.ESTABLISHED:

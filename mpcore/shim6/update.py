@@ -54,7 +54,7 @@ class Updater:
         keepalive = self._shared.settings.keepalive_seconds
         news = (local.generation, self._shared.addresses.preferences(local.addresses), keepalive)
         update = context.update
-        if news == (local.told_generation, local.told, local.told_keepalive):
+        if news == local.last_told:
             update.news = None
             self._stop(context)
         elif news != update.news:

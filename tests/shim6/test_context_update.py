@@ -15,11 +15,14 @@ from mpcore.shim6.states import ContextState
 from mpcore.sim.shim6 import CloudSettings
 from mpcore.sim.shim6_identity import toy_identity
 from mpcore.wire.shim6 import (
+    I1,
+    I2,
     R1,
     R2,
     CgaSignature,
     ErrorCode,
     ErrorMessage,
+    I2bis,
     KeepaliveTimeout,
     Locator,
     LocatorList,
@@ -156,6 +159,35 @@ def test_acknowledgements_of_what_was_never_sent_draw_one_request() -> None:
     lone.hear(UpdateAck(lone.context().tag_local, request.request_nonce))
     lone.hear(UpdateAck(lone.context().tag_local, request.request_nonce))
     assert requests(lone.wait(100)) == []
+
+
+@pytest.mark.parametrize("lost", [False, True], ids=["nothing-lost", "a-request-lost"])
+def test_a_recovery_may_leave_the_peer_as_it_was(lost: bool) -> None:
+    """RFC 5533 §7.20, §7.14: a peer that has the context, for its R1bis was late, answers by R2 alone."""
+    lone = established()
+    lone.manager.set_local_address(A2, not lost, 0)
+    lone.drain()
+    (i2bis,) = lone.hear(R1bis(TAG, 9, (ResponderValidator(b"v"),)))
+    assert isinstance(i2bis, I2bis)
+    answers = lone.hear(R2(TAG, i2bis.initiator_nonce, peer_options(generation=7)))
+    found = [find_option(one, LocatorPreferences) for one in requests(answers)]
+    assert [one.elements for one in found if one is not None] == [(Preference(), BROKEN)] * lost
+    assert len(found) == lost
+
+
+def test_an_r2_sent_again_may_tell_something_new() -> None:
+    """RFC 5533 §7.14: it says what is true now, but the peer takes it only if it had none."""
+    lone = Lone()
+    (r1,) = lone.hear(I1(TAG, 5))
+    assert isinstance(r1, R1)
+    i2 = I2(TAG, 5, r1.responder_nonce, (*r1.options, *peer_options()))
+    lone.hear(i2)
+    lone.manager.hint(A1, B1, lone.now_ns)  # what is new waits for the end of a search
+    lone.manager.prefer_local_address(A2, BROKEN, lone.now_ns)
+    (r2,) = [one for one in lone.hear(i2) if isinstance(one, R2)]
+    assert find_option(r2, LocatorPreferences) is not None
+    lone.manager.prefer_local_address(A2, Preference(), lone.now_ns)
+    assert lone.context().update.news is not None
 
 
 def test_news_that_were_sent_and_are_taken_back_need_an_update() -> None:

@@ -6,7 +6,7 @@ from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.events import ControlBlocked
 from mpcore.shim6.reap_states import ReapState
 from mpcore.sim.shim6_identity import toy_identity
-from mpcore.wire.shim6 import Locator, Preference, PreferenceFlag, VerificationMethod
+from mpcore.wire.shim6 import Locator, MessageType, Preference, PreferenceFlag, VerificationMethod
 from tests.shim6.test_returning import pairs
 from tests.shim6.world import A1, A2, B1, B2, Pairing, count, remembered
 
@@ -63,6 +63,22 @@ def test_a_restored_context_leaves_what_its_peer_called_broken() -> None:
         pairing.cloud.mend(*probed)
     pairing.a.restart(records)
     assert pairing.cloud.run(5, lambda: content(pairing) and not any(B1 in pair for pair in pairs(pairing)))
+
+
+def test_what_changes_while_an_exchange_waits_is_told_after_it() -> None:
+    """RFC 5533 §7.13: a repeated I2 changes nothing at the peer, so what it says may not be what it has."""
+    pairing = Pairing()
+    wish(pairing, A2, BROKEN)
+    pairing.cloud.firewall = lambda packet: packet.data is not None and packet.data[2] == MessageType.R2
+    pairing.a.establish(A1, B1)
+    pairing.cloud.run(1)
+    pairing.cloud.firewall = lambda packet: False
+    b = pairing.context(pairing.b)
+    assert b is not None
+    assert [entry.broken for entry in b.peer] == [False, True]
+    wish(pairing, A2, Preference())
+    assert pairing.cloud.run(20, lambda: pairing.both("established"))
+    assert pairing.cloud.run(1, lambda: [entry.broken for entry in b.peer] == [False, False])
 
 
 def test_a_peer_whose_every_locator_is_broken_is_no_reason_to_search() -> None:
