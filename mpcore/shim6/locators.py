@@ -141,6 +141,10 @@ class LocalLocators:
         self.told = preferences
         self.told_keepalive = keepalive
 
+    def note_accepted(self, address: bytes) -> None:
+        """The peer has taken a packet from an address, as it does only where it has that as a locator."""
+        self.accepted |= {address}
+
     @property
     def last_told(self) -> tuple[int | None, tuple[Preference, ...] | None, int]:
         """What the peer was last told: generation, preferences and Keepalive Timeout."""

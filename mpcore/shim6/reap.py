@@ -336,6 +336,7 @@ class Reap:
         for answer in answers:
             record = group.record(answer.pair)
             record.answered_ns, record.delay_ns = now_ns, answer.delay_ns
+            context.local.note_accepted(answer.pair.local)
             locator = context.peer.get(answer.pair.peer)
             if locator is not None:
                 locator.probed = True

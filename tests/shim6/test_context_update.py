@@ -31,7 +31,9 @@ from mpcore.wire.shim6 import (
     Preference,
     PreferenceFlag,
     Probe,
+    ProbeEntry,
     R1bis,
+    ReachabilityState,
     ResponderValidator,
     UpdateAck,
     UpdateRequest,
@@ -269,6 +271,25 @@ def test_a_new_locator_is_no_source_before_the_peer_has_it() -> None:
     assert lone.context().local.sources == (A1, A2)
     lone.hear(UpdateAck(lone.context().tag_local, request.request_nonce))
     assert lone.context().local.sources == (A1, A2, A3)
+
+
+def test_a_locator_that_the_peer_took_a_probe_from_is_a_source() -> None:
+    """RFC 5533 §12.4: no host takes one from what is no locator of its peer."""
+    lone = established()
+    context = lone.context()
+    context.local.accepted = frozenset((A1,))
+    lone.manager.prefer_local_address(A2, Preference(priority=3), lone.now_ns)
+    lone.hear(Probe(context.tag_local, ReachabilityState.EXPLORING, (ProbeEntry(B2, A2, 1),)), B2, A2)
+    answer = next(one for *_, one in lone.sent if isinstance(one, Probe))
+    assert answer.sent[0].source == A2
+    lone.sent.clear()
+    reports = Probe(
+        context.tag_local, ReachabilityState.OPERATIONAL, (ProbeEntry(B2, A2, 2),), (answer.sent[0],)
+    )
+    lone.hear(reports, B2, A2)
+    assert context.pair == (A2, B2)
+    (source,) = [source for source, _, one in lone.sent if isinstance(one, UpdateRequest)]
+    assert source == A2
 
 
 def test_many_contexts_are_updated_at_the_hosts_rate() -> None:
