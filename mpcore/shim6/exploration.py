@@ -179,7 +179,9 @@ class Explorer:
         """
         group = self.group_of(context)
         if group.exploration is not None:
-            if not searches(group.exploration.leader):
+            if self._has_slowed_down(group.exploration) and group.exploration.leader is not context:
+                self._begin_anew(group, context, now_ns)
+            elif not searches(group.exploration.leader):
                 self._hand_over(group, now_ns)
             if group.exploration.leader is not context:
                 self._shared.count(Shim6Counter.EXPLORATION_SHARED)
@@ -351,6 +353,21 @@ class Explorer:
         order = self.policy.order(situation, self._shared.rng)
         exploration.order = [pair for pair in order if context.owns(*pair)]
         exploration.position = 0
+
+    def _has_slowed_down(self, exploration: Exploration) -> bool:
+        return exploration.rounds > self._shared.settings.initial_probes
+
+    def _begin_anew(self, group: PathGroup, context: Context, now_ns: int) -> None:
+        """Let a context that has just begun to search lead: what it may use need not be what was tried.
+
+        Back-off counts within one exploration, and this would be its own (RFC 5534 §4.3).
+        """
+        assert group.exploration is not None
+        group.exploration.leader = context
+        group.exploration.rounds = 0
+        group.exploration.vain = False
+        self._reorder(group, now_ns)
+        self._arm(group, now_ns)
 
     def _hand_over(self, group: PathGroup, now_ns: int) -> None:
         """Let another member lead the search, if one can, and begin the order of its pairs."""

@@ -1,5 +1,6 @@
 """Contexts that share searches (RFC 5534 §4.2): who may, and what none of them may do to the others."""
 
+import pytest
 
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.states import ContextState
@@ -20,6 +21,7 @@ from mpcore.wire.shim6 import (
     Preference,
     PreferenceFlag,
     Probe,
+    ProbeEntry,
     R1bis,
     ResponderValidator,
     Shim6Option,
@@ -29,6 +31,7 @@ from mpcore.wire.shim6 import (
     find_option,
 )
 from tests.shim6.test_reap import (
+    EXPLORING,
     INBOUND_OK,
     TAG,
     ULIDS,
@@ -181,6 +184,26 @@ def test_whoever_begins_to_search_does_not_wait_for_a_leader_that_cannot() -> No
     lone.sent.clear()
     first = probes(lone.wait(17))
     assert TAG + 1 in {probe.receiver_tag for probe in first}
+
+
+@pytest.mark.parametrize("asked", [False, True], ids=["by-itself", "by-the-peer"])
+def test_whoever_begins_to_search_is_not_bound_to_a_pace_that_has_slowed_down(asked: bool) -> None:
+    """RFC 5534 §4.3: back-off counts within one exploration, and its own would begin at once."""
+    lone = established(contexts=2)
+    say(lone)
+    explore(lone)
+    lone.wait(300)
+    second = lone.manager.find(A1, B1, 1)
+    assert second is not None
+    lone.sent.clear()
+    if asked:
+        lone.hear(Probe(second.tag_local, EXPLORING, (ProbeEntry(B1, A1, 1),)))
+    else:
+        say(lone, 1)
+        lone.wait(17)
+    lone.wait(3)
+    sent = [one for *_, one in lone.sent if isinstance(one, Probe) and one.receiver_tag == TAG + 1]
+    assert len({pair_of(probe) for probe in sent}) == 4
 
 
 def test_a_search_ends_with_the_last_context_that_needs_it() -> None:
