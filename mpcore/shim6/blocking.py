@@ -108,7 +108,9 @@ class PayloadJudge:
         if exploration.cause is Cause.PEER_EXPLORES:
             patience_ns = reap.keepalive_timeout_ns * 9 // 10
             used_ns = exploration.started_ns - exploration.taken_ns
-            return min(used_ns, reap.spoke_for_ns(now_ns)) >= patience_ns
+            # A peer that speaks and heard nothing on the pair from the beginning would have explored by then.
+            heard = used_ns > 2 * reap.keepalive_timeout_ns
+            return not heard and min(used_ns, reap.spoke_for_ns(now_ns)) >= patience_ns
         return False
 
 

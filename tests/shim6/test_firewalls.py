@@ -84,6 +84,21 @@ def test_a_peer_that_was_away_is_not_taken_for_a_firewall() -> None:
     assert a.reap.state is ReapState.OPERATIONAL
 
 
+def test_pairs_that_worked_for_long_before_they_failed_are_not_taken_for_blocked() -> None:
+    """RFC 5534 §4.1: a peer that hears nothing explores within its Send Timeout, not so much later."""
+    pairing = Pairing(settings_a=Shim6Settings(send_timeout_ns=20 * SECOND))  # so b notices first
+    pairing.establish()
+    pairing.converse()
+    a = pairing.context(pairing.a)
+    assert a is not None
+    for _ in range(3):
+        pairing.cloud.run(40)
+        before = a.pair
+        pairing.cloud.cut(*before)
+        assert pairing.cloud.run(30, lambda: a.pair != before)  # noqa: B023
+    assert not pairing.a.happened(PayloadBlocked)
+
+
 def test_updates_without_an_answer_say_nothing_of_payload() -> None:
     """Searches of contexts that carry nothing would else let those beside them leave good pairs."""
     pairing = Pairing()
