@@ -363,7 +363,7 @@ class Reap:
 
     def _settle(self, context: Context, pair: Pair, now_ns: int) -> None:
         """Be operational on a pair that is known to work; Keepalives that the peer waits for stay due."""
-        self._shared.deadlines.cancel((TimerKind.SEND, context.number))
+        self._stop_send(context, now_ns)
         context.reap.state = ReapState.OPERATIONAL
         context.reap.settled_ns = now_ns
         locator = context.peer.get(pair.peer)
