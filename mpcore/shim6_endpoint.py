@@ -238,12 +238,12 @@ class Shim6Endpoint:
         self._carry_out()
 
     def take_doubtful(self) -> set[Pair]:
-        """Return the ULIDs between which answers are owed: `hint` is for those whose TCP backs off."""
+        """Return the ULIDs between which answers are owed: does TCP repeat in vain there?"""
         return self.manager.take_doubtful()
 
-    def hint(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int) -> None:
-        """Something unproven, such as retransmissions of TCP, says that the current pair may not work."""
-        self.manager.hint(ulid_local, ulid_peer, now_ns)
+    def give_up_waiting(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int) -> None:
+        """TCP between these ULIDs repeats in vain: no Send Timeout is waited for (RFC 5534 §3.3)."""
+        self.manager.give_up_waiting(ulid_local, ulid_peer, now_ns)
         self._carry_out()
 
     def ulids(self) -> set[bytes]:

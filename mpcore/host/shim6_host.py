@@ -234,11 +234,11 @@ class Shim6Host:
         self._services.save()
 
     def _ask_tcp(self, now: int) -> None:
-        """Have paths tried on which answers are owed and TCP repeats in vain (RFC 5534 §3.3)."""
+        """Give paths up on which answers are owed and TCP repeats in vain (RFC 5534 §3.3)."""
         doubtful = self.endpoint.take_doubtful()
         try:
             for pair in struggling(doubtful) if doubtful else ():
-                self.endpoint.hint(*pair, now)
+                self.endpoint.give_up_waiting(*pair, now)
         except (HostError, OSError) as error:
             log.warning("TCP cannot be asked about silent paths, which wait for the Send Timeout: %s", error)
 

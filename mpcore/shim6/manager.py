@@ -261,6 +261,11 @@ class Shim6Manager:
         taken, self._shared.doubtful = self._shared.doubtful, set()
         return taken
 
+    def give_up_waiting(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int) -> None:
+        """Transports between these ULIDs repeat in vain: no Send Timeout is waited for (RFC 5534 §3.3)."""
+        for context in self._shared.contexts.between(Pair(ulid_local, ulid_peer)):
+            self._reap.give_up_waiting(context, now_ns)
+
     def establish(self, ulid_local: bytes, ulid_peer: bytes, now_ns: int, fii: int = 0) -> Context | None:
         """Begin a context by wish of an operator or program; None when that is not possible now."""
         return self._negotiator.establish(ContextKey(ulid_local, ulid_peer, fii), now_ns)

@@ -160,6 +160,12 @@ class Reap:
         exploration = self.explorer.group_of(context).exploration
         return exploration is not None and not exploration.vain
 
+    def give_up_waiting(self, context: Context, now_ns: int) -> None:
+        """Transports repeat in vain: if an answer is still owed, it is as if the Send Timeout had passed."""
+        if context.reap.doubts and self._shared.deadlines.armed((TimerKind.SEND, context.number)):
+            self._stop_send(context, now_ns)
+            self._step(context, ReapInput.SEND_TIMEOUT, now_ns)
+
     def note_refusal(self, context: Context) -> None:
         """An ICMPv6 error says that the peer's host does not know Shim6: a hint, until nothing else comes."""
         if context.state is ContextState.ESTABLISHED:

@@ -548,6 +548,29 @@ def test_transports_are_asked_ever_more_seldom_while_an_answer_is_owed() -> None
     assert asked_about(lone, 60) == []
 
 
+def test_what_repeats_in_vain_saves_the_send_timeout() -> None:
+    """RFC 5534 §3.3, §4.3: the search begins as if it had passed, at the pair most unlike the one in use."""
+    lone = established()
+    said(lone)
+    lone.manager.give_up_waiting(A1, B1, lone.now_ns)
+    assert lone.drain() == []
+    assert asked_about(lone, 2) == [1.5]
+    lone.manager.give_up_waiting(A1, B1, lone.now_ns)
+    assert [pair_of(one) for one in probes(lone.drain())] == [(A2, B2)]
+    assert lone.count(Shim6Counter.SEND_TIMEOUT) == 0
+    lone.wait(20)
+    assert lone.count(Shim6Counter.SEND_TIMEOUT) == 0
+
+
+def test_who_was_answered_meanwhile_waits_for_nothing() -> None:
+    lone = established()
+    said(lone)
+    assert asked_about(lone, 2) == [1.5]
+    lone.manager.note_activity(lone.context().number, None, lone.now_ns, lone.now_ns)
+    lone.manager.give_up_waiting(A1, B1, lone.now_ns)
+    assert lone.context().reap.state is ReapState.OPERATIONAL
+
+
 def test_transports_that_are_heard_are_asked_nothing() -> None:
     lone = established()
     number = lone.context().number
