@@ -242,7 +242,7 @@ cdef void add_mapping(const conn_t *conn, const subflow_t *subflow, const segmen
 
 cdef void acknowledged(conn_t *conn, subflow_t *subflow) noexcept nogil:
     """What goes out now carries the ACKs that were owed; ranges find room on an ACK of their own only."""
-    subflow.ack_now = subflow.sack and subflow.ooo_fresh
+    subflow.ack_now = subflow.sack and subflow.ooo_fresh != 0
     conn.data_ack_now = 0
 
 
