@@ -76,6 +76,7 @@ class Shim6Counter(Enum):
     RESTORE_REFUSED = "Shim6ExtRestoreRefused", "contexts of an earlier life that do not fit any more"
     DISCARDED = "Shim6ExtDiscarded", "contexts discarded after quiet, or on demand"
     SEND_TIMEOUT = "Shim6ExtSendTimeout", "no answer to payload within the Send Timeout"
+    REPEATS_IN_VAIN = "Shim6ExtRepeatsInVain", "no answer to payload before that, and TCP repeats in vain"
     EXPLORATION = "Shim6ExtExploration", "explorations begun"
     EXPLORATION_SHARED = "Shim6ExtExplorationShared", "contexts that joined the exploration of another"
     EXPLORED = "Shim6ExtExplored", "explorations that found a pair"

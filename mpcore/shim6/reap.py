@@ -163,6 +163,7 @@ class Reap:
     def give_up_waiting(self, context: Context, now_ns: int) -> None:
         """Transports repeat in vain: if an answer is still owed, it is as if the Send Timeout had passed."""
         if context.reap.doubts and self._shared.deadlines.armed((TimerKind.SEND, context.number)):
+            self._shared.count(Shim6Counter.REPEATS_IN_VAIN)
             self._stop_send(context, now_ns)
             self._step(context, ReapInput.SEND_TIMEOUT, now_ns)
 

@@ -202,7 +202,7 @@ cdef int send_new(plane_t *plane, conn_t *conn) noexcept nogil:
 
 
 cdef int has_spare(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
-    """True when another path, no backup for this one, has room and no losses of its own."""
+    """True when another path, no backup for this one (RFC 8684 §3.3.8), has room and no losses of its own."""
     cdef const subflow_t *other
     cdef int i
     for i in range(SUBFLOW_MAX):
