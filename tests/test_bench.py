@@ -45,7 +45,7 @@ def test_a_run_becomes_tables_and_a_picture(tmp_path: Path, capsys: pytest.Captu
     assert re.search(r"^checksum of 1460 B, many at once +[\d.]+ +[\d.]+  C .* [\d.]+, C ", text, re.M)
     assert "reordering, ns per early segment, bursts of 8; subflows:" in text
     assert "reordering, ns per segment, bursts of 8, 20% early; subflows:" in text
-    assert re.search(r"^  growth, 2 to 32 subflows, equal disorder +[\d.]+ +<= 1.3  (yes|no)$", text, re.M)
+    assert re.search(r"^  growth, 2 to 32 subflows, equal disorder +[\d.]+ +<= 1.3 +(yes|no)$", text, re.M)
     assert re.search(r"^queue, bulk TCP, .* not measured +>= 4$", text, re.M)
     assert picture.exists() or "matplotlib is not installed" in text
 
