@@ -9,13 +9,14 @@ import difflib
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv6Network
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import msgspec
 
-from mpcore.config_shim6 import Shim6Config
+from mpcore.config_shim6 import ForkRule, Shim6Config
 from mpcore.config_types import (
     MIB,
     SECOND_NS,
@@ -34,6 +35,7 @@ __all__ = [
     "Config",
     "ControlConfig",
     "ExcludeRule",
+    "ForkRule",
     "LimitsConfig",
     "LogConfig",
     "MptcpConfig",
@@ -210,6 +212,16 @@ class Config(Section, frozen=True):
     control: ControlConfig = ControlConfig()
     log: LogConfig = LogConfig()
 
+    def __post_init__(self) -> None:
+        routing = self.routing
+        ours = (
+            routing.mark_seen | routing.mark_leave | routing.mark_taken
+            | routing.mark_shim6 | routing.mark_rewrite
+        )  # fmt: skip
+        for fork in self.shim6.forks:
+            if (fork.mark_mask or 0) & ours:
+                raise ValueError(f"shim6.forks: mark_mask of fii {fork.fii} has a bit of routing's marks")
+
 
 def load_config(path: str | Path | None = None, overrides: Sequence[str] = ()) -> Config:
     """Return the configuration in the TOML file `path` (None: all defaults) with `overrides` laid over it.
@@ -263,15 +275,19 @@ def _value(override: str, text: str) -> Any:
 def _convert(document: Mapping[str, Any], file: str, overrides: Mapping[str, str]) -> Config:
     """Return `document` as a Config; an error names the override whose key it concerns, or else the file."""
     try:
-        return msgspec.convert(document, Config, dec_hook=_decode_exclude)
+        return msgspec.convert(document, Config, dec_hook=_decode)
     except msgspec.ValidationError as error:
         key, problem = _explain(str(error))
-        guilty = [text for name, text in overrides.items() if f"{name}.".startswith(f"{key}.")]
+        guilty = [text for name, text in overrides.items() if _is_about(name, key)]
         source = f"--set {guilty[-1]}" if guilty else file
         raise ConfigError(f"{source}: {key}: {problem}" if key else f"{source}: {problem}") from None
 
 
-def _decode_exclude(wanted: type, value: object) -> ExcludeRule:
+def _decode(wanted: type, value: object) -> ExcludeRule | IPv6Network:
+    if wanted is IPv6Network:
+        if not isinstance(value, str):
+            raise ValueError('Expected a string such as "2001:db8:1::/48"')
+        return IPv6Network(value)
     if wanted is not ExcludeRule:
         raise NotImplementedError(wanted)
     if isinstance(value, bool) or not isinstance(value, str | int):
@@ -295,9 +311,16 @@ def _explain(message: str) -> tuple[str, str]:
     return key, text
 
 
+def _is_about(name: str, key: str) -> bool:
+    """Tell whether one of two keys is the other, or a table that it is in."""
+    return f"{name}.".startswith(f"{key}.") or f"{key}.".startswith(f"{name}.")
+
+
 def _type_at(key: str) -> Any:
     """Return the type of the key below Config; the key is one that msgspec found."""
     found: Any = Config
     for name in key.split(".") if key else ():
         found = get_type_hints(found)[name]
+        tables = [each for each in get_args(found) if isinstance(each, type) and issubclass(each, Section)]
+        found = tables[0] if tables else found
     return found

@@ -1,5 +1,6 @@
 """`[shim6]` of the configuration (RFC 5533, 5534, 5535)."""
 
+from ipaddress import IPv6Network
 from typing import Annotated, Literal
 
 import msgspec
@@ -10,6 +11,32 @@ PerSecond = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 Place = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$")]
 FormPrefix = Annotated[str, msgspec.Meta(pattern=r"^[0-9A-Fa-f:]+::/64@[^\s/@]{1,15}$")]
 Duration = Annotated[float, msgspec.Meta(ge=0.001, le=86400.0)]
+
+
+class ForkRule(Section, frozen=True):
+    """`[[shim6.forks]]`: packets that leave by a forked context of their own (RFC 5533 §4.2).
+
+    With both a DSCP and a mark, packets need both.
+    """
+
+    # Forked Instance Identifier.
+    fii: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)]
+    # Differentiated services field of the packets meant, which programs set by IPV6_TCLASS (DSCP times 4).
+    dscp: Annotated[int, msgspec.Meta(ge=0, le=63)] | None = None
+    # Packet mark of the packets meant, under a mask; programs set it by SO_MARK, rules of nft by anything.
+    mark: Annotated[int, msgspec.Meta(ge=0, le=0xFFFFFFFF)] | None = None
+    mark_mask: Annotated[int, msgspec.Meta(ge=1, le=0xFFFFFFFF)] | None = None
+    # Locators that the fork likes, of this host and of the peer; empty: all the same.
+    local_prefixes: tuple[IPv6Network, ...] = ()
+    peer_prefixes: tuple[IPv6Network, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.dscp is None and self.mark is None:
+            raise ValueError("a fork needs dscp, mark or both")
+        if self.mark is None and self.mark_mask is not None:
+            raise ValueError("mark_mask without mark")
+        if self.mark is not None and self.mark & ~(self.mark_mask or 0):
+            raise ValueError("a mark needs a mark_mask that has all of its bits")
 
 
 class Shim6Config(Section, frozen=True):
@@ -98,6 +125,8 @@ class Shim6Config(Section, frozen=True):
     no_support_holddown_s: Duration = 600.0
     # Hand every ICMPv6 error to the transports, also one that Shim6 acts on (RFC 5533 §8).
     deliver_all_icmp: bool = False
+    # Packets that leave by forked contexts of their own, the first rule that fits; see ForkRule.
+    forks: Annotated[tuple[ForkRule, ...], msgspec.Meta(max_length=8)] = ()
 
     # File that established contexts are kept in over a restart; "" keeps none.
     state_file: str = "/var/lib/mpcore/shim6.state"
@@ -125,6 +154,8 @@ class Shim6Config(Section, frozen=True):
     def __post_init__(self) -> None:
         if self.initial_probe_timeout_s > self.max_probe_timeout_s:
             raise ValueError("initial_probe_timeout_s is above max_probe_timeout_s")
+        if len({fork.fii for fork in self.forks}) < len(self.forks):
+            raise ValueError("two forks have the same fii")
 
     @property
     def send_timeout_ns(self) -> int:

@@ -83,6 +83,8 @@ class Shim6Endpoint:
             messages_per_second=MESSAGES_PER_ANSWER * (settings.r1_per_second + settings.r1bis_per_second),
             any_locator=any_locator,
         )
+        for fork in settings.forks:
+            self.engine.add_fork_rule(fork)
         self._now_ns = now_ns
         self._moved_by_mptcp = moved_by_mptcp
         self._installed: dict[int, Path] = {}
@@ -164,6 +166,11 @@ class Shim6Endpoint:
         """Count packets of a conversation without context that the driver saw and the engine did not."""
         multipath = self._moved_by_mptcp(key)
         self.manager.note_flow(key, packets, octets, sent=sent, now_ns=now_ns, multipath=multipath)
+        self._carry_out()
+
+    def want_fork(self, ulid_local: bytes, ulid_peer: bytes, fii: int, now_ns: int) -> None:
+        """Packets between these ULIDs are to leave by a fork, which is made if there is none."""
+        self.manager.want_fork(ulid_local, ulid_peer, fii, now_ns)
         self._carry_out()
 
     # --- time and events

@@ -1,8 +1,10 @@
 """`[shim6]` of the configuration: what it means to the control core, and what is refused."""
 
+from ipaddress import IPv6Network
+
 import pytest
 
-from mpcore.config import ExcludeRule, Shim6Config, load_config
+from mpcore.config import ExcludeRule, ForkRule, Shim6Config, load_config
 from mpcore.errors import ConfigError
 from mpcore.shim6.configured import form_prefixes_of, forming_of, heuristic_of, policy_of, settings_of
 from mpcore.shim6.forming import FormSettings, Kind
@@ -104,6 +106,16 @@ def test_a_place_without_such_a_class_is_refused(place: str, problem: str) -> No
         ('applications={ssh="maybe"}', "shim6.applications: Invalid enum value 'maybe'"),
         ("exclude=[1.5]", "shim6.exclude: Expected a string"),
         ("initial_probe_timeout_s=61", "shim6: initial_probe_timeout_s is above max_probe_timeout_s"),
+        ("forks=[{fii=1}]", "shim6.forks: a fork needs dscp, mark or both"),
+        ("forks=[{fii=0, dscp=1}]", "shim6.forks.fii: Expected `int` >= 1"),
+        ("forks=[{fii=1, dscp=64}]", "shim6.forks.dscp: Expected `int` <= 63"),
+        ("forks=[{fii=1, mark=1}]", "shim6.forks: a mark needs a mark_mask"),
+        ("forks=[{fii=1, mark=3, mark_mask=1}]", "shim6.forks: a mark needs a mark_mask"),
+        ("forks=[{fii=1, dscp=1, mark_mask=1}]", "shim6.forks: mark_mask without mark"),
+        ("forks=[{fii=1, dscp=1}, {fii=1, dscp=2}]", "shim6: two forks have the same fii"),
+        ("forks=[{fii=1, dscp=1, local_prefixes=[3]}]", "shim6.forks.local_prefixes: Expected a string"),
+        ("forks=[{fii=1, dscp=1, peer_prefixes=['a']}]", "shim6.forks.peer_prefixes: "),
+        ("forks=[{fii=1, dcsp=1}]", "shim6.forks.dcsp: unknown key; did you mean dscp?"),
         ("sendtimeout=3", "shim6.sendtimeout: unknown key; did you mean send_timeout_s?"),
     ],
 )
@@ -111,6 +123,21 @@ def test_an_illegal_value_is_refused_with_its_key(override: str, expected: str) 
     with pytest.raises(ConfigError) as caught:
         configured(override)
     assert str(caught.value).startswith(f"--set shim6.{override}: {expected}")
+
+
+def test_forks_are_told_by_dscp_and_mark() -> None:
+    (first, second) = settings_of(
+        configured(
+            'forks=[{fii=1, dscp=46, local_prefixes=["2001:db8:2::/48"]}, {fii=2, mark=0x10, mark_mask=0xff}]'
+        )
+    ).forks
+    assert first == ForkRule(fii=1, dscp=46, local_prefixes=(IPv6Network("2001:db8:2::/48"),))
+    assert (second.fii, second.dscp, second.mark, second.mark_mask) == (2, None, 0x10, 0xFF)
+
+
+def test_a_fork_may_not_be_told_by_bits_that_mpcore_sets() -> None:
+    with pytest.raises(ConfigError, match="mark_mask of fii 1 has a bit of routing's marks"):
+        configured("forks=[{fii=1, mark=0, mark_mask=0xffffffff}]")
 
 
 def test_addresses_are_formed_only_when_asked_for() -> None:

@@ -56,6 +56,7 @@ def rule_settings(config: Config) -> Shim6RuleSettings:
         skip_ports=config.shim6.exclude_ports,
         with_mptcp=config.shim6.with_mptcp,
         max_talks=min(config.shim6.max_flows, TALK_LIMIT),
+        forks=config.shim6.forks,
     )
 
 
@@ -115,7 +116,8 @@ class Shim6Host:
         self._sizes = SegmentSizes()
         self._pumps = [Shim6Pump(endpoint, queue, self._sender, self._sizes.of) for queue in queues]
         self._rules = Shim6Rules(rule_settings(config))
-        self._view = KernelView()
+        self._forks = [fork.fii for fork in config.shim6.forks]
+        self._view = KernelView(self._forks)
         self._hints = NetworkHints(endpoint)
         self._senders: dict[bytes, RawSender] = {}
         self._kicker = TcpKicker(config.routing.mark_shim6, self._view.show_acks, endpoint.manager.note_kick)
@@ -213,7 +215,12 @@ class Shim6Host:
 
     def work(self) -> None:
         """Carry out what packets, timers and commands made necessary: kernel's sets first, then messages."""
-        changes = self.endpoint.take_path_changes()
+        # a fork that no rule is about has no packets of this host
+        changes = {
+            number: path
+            for number, path in self.endpoint.take_path_changes().items()
+            if path is None or not path.fii or path.fii in self._forks
+        }
         if changes:
             self._new_mtus |= self._mtu.note_paths(changes)
             try:
@@ -338,6 +345,8 @@ class Shim6Host:
     def _look_at_talks(self, now: int) -> None:
         for seen in self._view.talks():
             self.endpoint.note_flow(seen.key, seen.packets, seen.octets, sent=seen.sent, now_ns=now)
+        for pair, fii in self._view.wanted_forks():
+            self.endpoint.want_fork(*pair, fii, now)
 
     def _sender(self, source: bytes) -> RawSender:
         """Return the raw socket that sends from a locator, by its interface."""

@@ -14,7 +14,6 @@ from collections.abc import Mapping
 
 from mpcore.errors import HostError
 from mpcore.host.rawsock import RawSender
-from mpcore.host.shim6_watch import rewrites
 from mpcore.shim6.effects import Path
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.own_errors import segment_too_big, too_big
@@ -48,7 +47,7 @@ class PathMtu:
         """
         told: dict[Pair, int] = {}
         for number, path in changes.items():
-            if path is None or not rewrites(path):
+            if path is None or not path.rewrites:
                 self._paths.pop(number, None)
                 continue
             ulids = Pair(path.ulid_local, path.ulid_peer)
@@ -66,14 +65,15 @@ class PathMtu:
         if found is None:
             return
         flow, seq = found
-        for ulids, locators in self._paths.values():
-            if ulids == Pair(flow.local, flow.peer):
-                try:
-                    mtu = max(path_mtu(locators) - PAYLOAD_HEADER_SIZE, IPV6_MTU_MIN)
-                    self._send(segment_too_big(flow, seq, mtu))
-                except (HostError, OSError) as error:
-                    log.debug("a socket is not told of a path MTU: %s", error)
-                return
+        # with forks there are several: the smallest fits all
+        ways = [way for ulids, way in self._paths.values() if ulids == Pair(flow.local, flow.peer)]
+        if not ways:
+            return
+        try:
+            mtu = max(min(map(path_mtu, ways)) - PAYLOAD_HEADER_SIZE, IPV6_MTU_MIN)
+            self._send(segment_too_big(flow, seq, mtu))
+        except (HostError, OSError) as error:
+            log.debug("a socket is not told of a path MTU: %s", error)
 
     def _send(self, packet: bytes) -> None:
         if self._sender is None:

@@ -8,6 +8,8 @@ What the kernel does alone, in a table of nf_tables whose sets name addresses (`
 - `used` and `used_others` remember for an hour what went by contexts but by TCP, because sockets that are not
   connected do not tell whom they talk to (`mpcore.host.shim6_sockets`);
 - packets between a pair in `rewriting` get a mark;
+- packets with the DSCP or mark of a fork (RFC 5533 §4.2) get it between a pair in `forked_FII`, whatever the
+  plain context has; `wanted_FII` remembers pairs that have a context and not yet this fork;
 - short segments between a pair in `asked` get it too: for a moment after a change of locators sockets are
   asked for their numbers (`mpcore.host.shim6_kick`), and their answers are to be seen.
 
@@ -21,6 +23,7 @@ import shutil
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
+from mpcore.config import ForkRule
 from mpcore.errors import HostError
 from mpcore.host.command import run_command, succeeds
 from mpcore.host.iptables import Iptables, restore, script
@@ -56,6 +59,7 @@ class Shim6RuleSettings:
     skip_ports: Collection[int]
     with_mptcp: bool
     max_talks: int
+    forks: Collection[ForkRule] = ()
 
 
 class Shim6Rules:
@@ -158,6 +162,8 @@ def table_text(settings: Shim6RuleSettings, out_priority: int) -> str:
     limits = f"flags dynamic,timeout; timeout {TALK_TIMEOUT_S}s; size {settings.max_talks}; counter;"
     remembers = limits.replace(f"{TALK_TIMEOUT_S}s", f"{USED_TIMEOUT_S}s")
     counting = "\n".join(counting_rules(settings))
+    fork_chains = "".join(fork_chain(fork, settings.mark_rewrite) for fork in settings.forks)
+    fork_rules = "".join(f" {fork_match(fork)} goto fork_{fork.fii}\n" for fork in settings.forks)
     return f"""table ip6 {TABLE} {{
 set {ULIDS} {{ type ipv6_addr; }}
 set {REWRITING} {{ type {pair}; }}
@@ -170,23 +176,26 @@ set {TALKS} {{ type {pair} . inet_proto . {ports}; {limits} }}
 set {OTHERS} {{ type {pair} . inet_proto; {limits} }}
 set {USED} {{ type {pair} . inet_proto . inet_service; {remembers} }}
 set {USED_OTHERS} {{ type {pair} . inet_proto; {remembers} }}
-chain sent {{
+{fork_sets(settings, limits)}chain sent {{
 {remembering("saddr", "daddr", "sport")}
 }}
 chain received {{
 {remembering("daddr", "saddr", "dport")}
 }}
-chain out {{
- type filter hook output priority {out_priority}; policy accept;
- meta mark & {settings.mark_done:#x} != 0 return
- oifname "lo" return
- ip6 saddr != @{ULIDS} return
- rt ipsec exists return
+chain unforked {{
  ip6 saddr . ip6 daddr @{REWRITING} meta mark set meta mark | {settings.mark_rewrite:#x} goto sent
  ip6 nexthdr tcp ip6 length <= {ACK_SIZE} ip6 saddr . ip6 daddr @{ASKED} \
  meta mark set meta mark | {settings.mark_rewrite:#x}
  ip6 saddr . ip6 daddr @{CONTEXTS} goto sent
 {counting}
+}}
+{fork_chains}chain out {{
+ type filter hook output priority {out_priority}; policy accept;
+ meta mark & {settings.mark_done:#x} != 0 return
+ oifname "lo" return
+ ip6 saddr != @{ULIDS} return
+ rt ipsec exists return
+{fork_rules} goto unforked
 }}
 chain in {{
  type filter hook input priority {IN_PRIORITY}; policy accept;
@@ -197,6 +206,46 @@ chain in {{
  ip6 saddr . ip6 daddr @{CONTEXTS} goto received
 {counting}
 }}
+}}
+"""
+
+
+def forked_set(fii: int) -> str:
+    """Return the set of ULIDs that have this fork."""
+    return f"forked_{fii}"
+
+
+def wanted_set(fii: int) -> str:
+    """Return the set of ULIDs that lack this fork and have packets for it."""
+    return f"wanted_{fii}"
+
+
+def fork_sets(settings: Shim6RuleSettings, limits: str) -> str:
+    """Return the sets of forks, a line each; `limits` are those of sets that packets fill."""
+    kind = "type ipv6_addr . ipv6_addr;"
+    return "".join(
+        f"set {forked_set(fork.fii)} {{ {kind} }}\nset {wanted_set(fork.fii)} {{ {kind} {limits} }}\n"
+        for fork in settings.forks
+    )
+
+
+def fork_match(fork: ForkRule) -> str:
+    """Return what tells the packets of a fork."""
+    parts = []
+    if fork.dscp is not None:
+        parts.append(f"ip6 dscp {fork.dscp}")
+    if fork.mark is not None:
+        parts.append(f"meta mark & {fork.mark_mask:#x} == {fork.mark:#x}")
+    return " ".join(parts)
+
+
+def fork_chain(fork: ForkRule, mark_rewrite: int) -> str:
+    """Return the chain for packets of a fork: where there is none they are the plain context's."""
+    pair, name = "ip6 saddr . ip6 daddr", f"fork_{fork.fii}"
+    return f"""chain {name} {{
+ {pair} @{forked_set(fork.fii)} meta mark set meta mark | {mark_rewrite:#x} goto sent
+ {pair} @{CONTEXTS} update @{wanted_set(fork.fii)} {{ {pair} }}
+ goto unforked
 }}
 """
 

@@ -14,7 +14,17 @@ from dataclasses import dataclass
 
 from mpcore.errors import HostError
 from mpcore.host.nftables import Change, Count, NftSets
-from mpcore.host.shim6_rules import ASKED, CONTEXTS, OTHERS, REWRITING, TABLE, TALKS, ULIDS
+from mpcore.host.shim6_rules import (
+    ASKED,
+    CONTEXTS,
+    OTHERS,
+    REWRITING,
+    TABLE,
+    TALKS,
+    ULIDS,
+    forked_set,
+    wanted_set,
+)  # fmt: skip
 from mpcore.shim6.effects import Path
 from mpcore.shim6.heuristic import FlowKey
 from mpcore.shim6.locators import Pair
@@ -36,11 +46,13 @@ class Seen:
 class KernelView:
     """The kernel's sets of one daemon, and what their counters said last.
 
-    `lost` once the kernel has refused something: from then on it is left alone, and HostError is raised once.
+    `forks` are the identifiers of forked contexts whose packets are looked for. `lost` once the kernel has
+    refused something: from then on it is left alone, and HostError is raised once.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, forks: Collection[int] = ()) -> None:
         self.lost = False
+        self._wanted: dict[int, dict[bytes, int]] = {fii: {} for fii in forks}
         self._sets = NftSets(TABLE)
         self._ulids: set[bytes] = set()
         self._asked: set[Pair] = set()
@@ -66,17 +78,13 @@ class KernelView:
         self._change([*changes, *(Change(ULIDS, ulid, True) for ulid in self._ulids - before)])
 
     def set_paths(self, changes: Mapping[int, Path | None]) -> None:
-        """Take in what became of contexts; None: it is gone. Forks have no packets of their own here.
-
-        Raises HostError.
-        """
+        """Take in what became of contexts; None: it is gone. Raises HostError."""
         wanted: list[Change] = []
         for number, path in changes.items():
             old = self._paths.pop(number, None)
-            new = path if path is not None and path.fii == 0 else None
-            wanted += self._differences(number, old, new)
-            if new is not None:
-                self._paths[number] = new
+            wanted += self._differences(number, old, path)
+            if path is not None:
+                self._paths[number] = path
         self._change(wanted)
 
     def show_acks(self, pairs: Collection[Pair]) -> None:
@@ -95,6 +103,8 @@ class KernelView:
         self._packets.clear()
         for counted in self._talks.values():
             counted.clear()
+        for wanted in self._wanted.values():
+            wanted.clear()
         changes = [Change(ULIDS, ulid, True) for ulid in self._ulids]
         changes += [Change(ASKED, pair.local + pair.peer, True) for pair in self._asked]
         for number, path in self._paths.items():
@@ -127,16 +137,29 @@ class KernelView:
                     yield self._seen(count.key, count.packets - packets, count.octets - octets)
             self._talks[name] = now
 
+    def wanted_forks(self) -> Iterator[tuple[Pair, int]]:
+        """Yield ULIDs with packets since the last look that lack the fork which these are to leave by.
+
+        Each with its Forked Instance Identifier. Raises HostError.
+        """
+        for fii, before in self._wanted.items():
+            now = {count.key: count.packets for count in self._counts(wanted_set(fii))}
+            self._wanted[fii] = now
+            for key, packets in now.items():
+                if packets != before.get(key, 0):
+                    yield Pair(key[:16], key[16:_PAIR_SIZE]), fii
+
     def _differences(self, number: int, old: Path | None, new: Path | None) -> Iterator[Change]:
         """Yield what the sets need when a context changes from `old` to `new`."""
         for path, present in ((old, False), (new, True)):
             other = old if present else new
             if path is None:
                 continue
-            if rewrites(path) and not (other is not None and rewrites(other)):
-                yield Change(REWRITING, path.ulid_local + path.ulid_peer, present)
-            if other is not None:
-                continue  # the ULIDs of a context never change
+            if path.rewrites and not (other is not None and other.rewrites):
+                name = forked_set(path.fii) if path.fii else REWRITING
+                yield Change(name, path.ulid_local + path.ulid_peer, present)
+            if other is not None or path.fii:
+                continue  # the ULIDs of a context never change, and all packets of a fork come by the queue
             for key, sends in (
                 (path.ulid_local + path.ulid_peer, True),
                 (path.ulid_peer + path.ulid_local, False),
@@ -178,12 +201,3 @@ class KernelView:
             raise HostError(
                 f"Shim6's counters cannot be read ({error}); did somebody flush the nft ruleset?"
             ) from error
-
-
-def rewrites(path: Path) -> bool:
-    """Tell whether packets of a context leave with the header (RFC 5533 §11)."""
-    return (
-        path.sending
-        and path.tag_peer is not None
-        and (path.locator_local, path.locator_peer) != (path.ulid_local, path.ulid_peer)
-    )

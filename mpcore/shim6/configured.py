@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 _SAME = (
     "probe_burst", "probes_per_second", "initial_probes", "deliver_all_icmp", "respond",
-    "max_contexts", "max_contexts_per_prefix", "max_locators", "max_flows",
+    "max_contexts", "max_contexts_per_prefix", "max_locators", "max_flows", "forks",
     "r1_per_second", "r1bis_per_second", "errors_per_second", "verifications_per_second",
     "updates_per_second", "answers_per_second",
 )  # fmt: skip

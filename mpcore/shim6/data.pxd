@@ -16,6 +16,8 @@ from mpcore.wire.rewrite cimport shim6_flow_t
 
 cdef enum:
     PAIRS_MAX = 8              # pairs that a context takes packets on without asking
+    FORK_RULES_MAX = 8
+    DSCP_ANY = 255
 
     # shim6_context_t.news
     NEWS_SENT = 1
@@ -30,6 +32,7 @@ cdef struct locator_pair_t:
 cdef struct shim6_context_t:
     uint64_t number            # the control core's
     uint64_t tag_local
+    uint32_t fii               # Forked Instance Identifier, 0 of the plain context
     shim6_flow_t out           # tag and locators towards the peer
     shim6_flow_t back          # ULIDs of packets from the peer
     locator_pair_t pairs[PAIRS_MAX]    # a ring; the first is the reverse of `out`, and stays
@@ -38,7 +41,6 @@ cdef struct shim6_context_t:
     uint8_t used               # the slot has a context
     uint8_t rewriting          # packets leave with the header: locators are not the ULIDs
     uint8_t watched            # an exchange is under way: the control core sees packets with a header
-    uint8_t plain              # no fork: packets of the host are found by their ULIDs
     uint8_t news               # since the last look; with a bit set, the slot is in plane.active
     int64_t sent_ns            # with and without header; 0: never
     int64_t received_ns
@@ -61,6 +63,13 @@ cdef struct shim6_talk_t:      # packets of one conversation without context, si
     uint64_t bytes_received
 
 
+cdef struct fork_rule_t:       # packets of the host that leave by a fork
+    uint32_t fii
+    uint32_t mark
+    uint32_t mark_mask         # 0: any mark
+    uint8_t dscp               # DSCP_ANY: any
+
+
 cdef struct allowance_t:       # decisions that strangers can ask for
     uint32_t per_second
     uint32_t left
@@ -68,7 +77,7 @@ cdef struct allowance_t:       # decisions that strangers can ask for
 
 
 cdef struct shim6_plane_t:     # owner: Shim6Engine
-    flow_table_t by_ulids      # the key's ports and version are 0
+    flow_table_t by_ulids      # the key's ports are the two halves of the FII, its version is 0
     flow_table_t by_tag        # the key is the tag alone
     flow_table_t by_talk       # the key's version is the protocol
     shim6_context_t *contexts  # slots
@@ -84,6 +93,8 @@ cdef struct shim6_plane_t:     # owner: Shim6Engine
     allowance_t repeats        # payload shown to the control core because its context is watched
     allowance_t messages       # control messages with no tag of a context here
     uint8_t any_locator        # payload is taken on any pair, by its tag alone
+    fork_rule_t forks[FORK_RULES_MAX]    # the first that fits is a packet's
+    uint32_t fork_count
     uint32_t stopped           # slot whose super-packet is VERDICT_STOP
     sizes_t sizes              # of the segments of super-packets
     uint64_t counters[COUNTER_COUNT]

@@ -18,7 +18,8 @@ class Path:
     """What a data plane needs to know of one context; `number` names it on this host.
 
     `tag_peer` is None while payload can only be received. `sending`: packets between the ULIDs leave with the
-    locators and the peer's tag, unless the locators are the ULIDs (RFC 5533 §11). `watched`: an exchange is
+    locators and the peer's tag, unless the locators are the ULIDs (RFC 5533 §11); those of a fork also then,
+    or the peer would take them for the plain context's, and answer by that. `watched`: an exchange is
     under way, and packets with the payload header are shown to `Shim6Manager.handle_payload`, some a second.
     """
 
@@ -32,6 +33,12 @@ class Path:
     locator_peer: bytes
     sending: bool
     watched: bool
+
+    @property
+    def rewrites(self) -> bool:
+        """Whether packets leave with the header (RFC 5533 §11)."""
+        moved = (self.locator_local, self.locator_peer) != (self.ulid_local, self.ulid_peer)
+        return self.sending and self.tag_peer is not None and (moved or self.fii != 0)
 
 
 @dataclass(frozen=True, slots=True)

@@ -172,6 +172,11 @@ class Explorer:
         exploration = self.group_of(context).exploration
         return exploration is not None and exploration.leader is context
 
+    def likes_only(self, context: Context) -> bool:
+        """Tell whether the search under way is for a pair that is liked more; one that works is no end."""
+        exploration = self.group_of(context).exploration
+        return exploration is not None and exploration.cause is Cause.PREFERENCE
+
     def begin(self, context: Context, cause: Cause, now_ns: int, first: Pair | None = None) -> None:
         """Search a pair for a context, or leave that to the search under way.
 
@@ -243,11 +248,12 @@ class Explorer:
             if addresses.usable(address)
         ]
         peers = [Candidate(entry.address, entry.preference) for entry in context.peer if not entry.broken]
+        forks, fii = self._shared.forks, context.key.fii
         records = self.group_of(context).records
         resting = frozenset(pair for pair, record in records.items() if record.rests_until_ns > now_ns)
         return Situation(
-            tuple(locals_),
-            tuple(peers),
+            tuple(forks.rank_locals(fii, locals_)),
+            tuple(forks.rank_peers(fii, peers)),
             context.pair,
             context.key.ulids,
             cause,

@@ -200,6 +200,16 @@ class Shim6Manager:
             return None
         return self._negotiator.establish(ContextKey(key.ulid_local, key.ulid_peer), now_ns)
 
+    def want_fork(self, ulid_local: bytes, ulid_peer: bytes, fii: int, now_ns: int) -> Context | None:
+        """Begin the fork that packets between two ULIDs are to leave by, beside their context.
+
+        Returns it; None where the plain context is not established, or no exchange can begin now.
+        """
+        plain = self.find(ulid_local, ulid_peer)
+        if plain is None or plain.state is not ContextState.ESTABLISHED:
+            return None
+        return self._negotiator.establish(ContextKey(ulid_local, ulid_peer, fii), now_ns)
+
     # In: this host.
 
     def set_identity(self, identity: Identity, now_ns: int) -> None:

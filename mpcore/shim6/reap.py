@@ -62,7 +62,8 @@ class Reap:
         self._settle(context, pair, now_ns)
         if context.located:
             group.record(pair).answered_ns = now_ns
-            self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
+            if self.explorer.leads(context) or not self.explorer.likes_only(context):
+                self._adopt(self.explorer.finish(context, now_ns), pair, now_ns)
 
     def resume(self, context: Context) -> None:
         """A context was established in an earlier life of this host; whether its pair works will be seen."""

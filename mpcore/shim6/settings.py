@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+from mpcore.config import ForkRule
+
 SECOND = 1_000_000_000
 
 DEFAULT_SEND_TIMEOUT_NS = 15 * SECOND
@@ -53,6 +55,9 @@ class Shim6Settings:
     hint_interval_ns: int = SECOND
     # How long a pair counts as one on which a packet was sent, so that an R1bis may come back on it.
     recent_pair_ns: int = 30 * SECOND
+
+    # Ways that forked contexts like, and which packets are theirs (RFC 5533 §4.2).
+    forks: tuple[ForkRule, ...] = ()
 
     # Limits against floods.
     max_contexts: int = 65536

@@ -9,6 +9,7 @@ from mpcore.shim6.context import Context, ContextTable
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.effects import Effect, InstallContext, RemoveContext, SendMessage, UpdateContext
 from mpcore.shim6.events import Event
+from mpcore.shim6.forks import Forks
 from mpcore.shim6.identity import Identities, Verifier
 from mpcore.shim6.locators import LocalAddresses, Pair
 from mpcore.shim6.rates import SECOND, RateLimit
@@ -66,6 +67,7 @@ class Shared:
         self.tags = TagPool(rng, self.contexts.by_tag_local, settings.tag_bits)
         self.identities = Identities(rng)
         self.addresses = LocalAddresses()
+        self.forks = Forks(settings.forks)
         self.deadlines: Deadlines[Timer] = Deadlines()
         self.counters: Counter[Shim6Counter] = Counter()
         self.effects: deque[Effect] = deque()

@@ -163,7 +163,8 @@ class Shim6Node:
         self.on_payload: Callable[[Packet], None] = lambda packet: None
         self.restarts = 0
         self.flow_octets = 0  # size of a packet for the heuristic; 0: contexts come by wish only
-        self.paths: dict[tuple[bytes, bytes], Path] = {}
+        self.paths: dict[tuple[bytes, bytes], Path] = {}  # of plain contexts
+        self.forks: dict[tuple[bytes, bytes, int], Path] = {}
         self.up = True
         self.knows_shim6 = True
         self.says_so = True  # where it knows none: by ICMPv6 errors
@@ -182,6 +183,7 @@ class Shim6Node:
         """Crash, and come back knowing nothing but the own addresses and `records`."""
         self.restarts += 1
         self.paths.clear()
+        self.forks.clear()
         self._by_tag.clear()
         self.manager = self._new_manager()
         self.manager.restore(records, self.now_ns)
@@ -198,10 +200,10 @@ class Shim6Node:
         self.drain()
         return context
 
-    def say(self, local: bytes, peer: bytes, content: int = 0) -> None:
-        """Let a program send a packet between two ULIDs."""
-        path = self.paths.get((local, peer))
-        if path is None or not path.sending or (path.locator_local, path.locator_peer) == (local, peer):
+    def say(self, local: bytes, peer: bytes, content: int = 0, fii: int = 0) -> None:
+        """Let a program send a packet between two ULIDs, by a fork if there is one."""
+        path = self.forks.get((local, peer, fii)) or self.paths.get((local, peer))
+        if path is None or not path.rewrites:
             self._cloud.send(Packet(local, peer, ulids=(local, peer), content=content))
         else:
             self._cloud.send(
@@ -211,6 +213,8 @@ class Shim6Node:
             self.manager.note_activity(path.number, self.now_ns, None, self.now_ns)
         else:
             self._note_flow(local, peer, sent=True)
+        if fii and (local, peer, fii) not in self.forks:
+            self.manager.want_fork(local, peer, fii, self.now_ns)
         self.drain()
 
     def receive(self, packet: Packet) -> None:
@@ -281,6 +285,8 @@ class Shim6Node:
     def _install(self, path: Path) -> None:
         if path.fii == 0:
             self.paths[path.ulid_local, path.ulid_peer] = path
+        else:
+            self.forks[path.ulid_local, path.ulid_peer, path.fii] = path
         self._by_tag[path.tag_local] = path
 
     def _remove(self, number: int, tag: int) -> None:
@@ -288,6 +294,8 @@ class Shim6Node:
         assert path.number == number
         if path.fii == 0:
             del self.paths[path.ulid_local, path.ulid_peer]
+        else:
+            del self.forks[path.ulid_local, path.ulid_peer, path.fii]
 
     def _new_manager(self) -> Shim6Manager:
         chance = rng.stream(self._cloud.seed, f"shim6 {self.name} {self.restarts}")

@@ -76,6 +76,13 @@ cdef inline void ulids_key(flow_key_t *key, const uint8_t *local, const uint8_t 
     memcpy(key.remote, peer, 16)
 
 
+cdef inline void context_key(flow_key_t *key, const uint8_t *local, const uint8_t *peer,
+                             uint32_t fii) noexcept nogil:
+    ulids_key(key, local, peer)
+    key.local_port = <uint16_t>(fii >> 16)
+    key.remote_port = <uint16_t>fii
+
+
 cdef inline void tag_key(flow_key_t *key, uint64_t tag) noexcept nogil:
     memset(key, 0, sizeof(flow_key_t))
     memcpy(key.local, &tag, sizeof(tag))
@@ -122,10 +129,10 @@ cdef int64_t shim6_install(shim6_plane_t *plane, const shim6_context_t *wanted) 
         return -1
     slot = plane.free_slots[plane.free_count - 1]
     tag_key(&tag, wanted.tag_local)
-    ulids_key(&ulids, wanted.back.dst, wanted.back.src)
+    context_key(&ulids, wanted.back.dst, wanted.back.src, wanted.fii)
     if table_insert(&plane.by_tag, &tag, slot) < 0:
         return -1
-    if wanted.plain and table_insert(&plane.by_ulids, &ulids, slot) < 0:
+    if table_insert(&plane.by_ulids, &ulids, slot) < 0:
         table_remove(&plane.by_tag, &tag)
         return -1
     plane.free_count -= 1
@@ -171,9 +178,8 @@ cdef void shim6_uninstall(shim6_plane_t *plane, uint32_t slot) noexcept nogil:
         return
     tag_key(&key, context.tag_local)
     table_remove(&plane.by_tag, &key)
-    if context.plain:
-        ulids_key(&key, context.back.dst, context.back.src)
-        table_remove(&plane.by_ulids, &key)
+    context_key(&key, context.back.dst, context.back.src, context.fii)
+    table_remove(&plane.by_ulids, &key)
     if context.news:
         for i in range(plane.active_count):
             if plane.active[i] == slot:
@@ -203,15 +209,38 @@ cdef int64_t shim6_find_tag(const shim6_plane_t *plane, uint64_t tag) noexcept n
     return <int64_t>slot[0] if slot != NULL else -1
 
 
-cdef inline int64_t find_ulids(const shim6_plane_t *plane, const uint8_t *local,
-                               const uint8_t *peer) noexcept nogil:
+cdef inline int64_t find_ulids(const shim6_plane_t *plane, const uint8_t *local, const uint8_t *peer,
+                               uint32_t fii) noexcept nogil:
     cdef flow_key_t key
     cdef uint64_t *slot
     if plane.by_ulids.count == 0:
         return -1
-    ulids_key(&key, local, peer)
+    context_key(&key, local, peer, fii)
     slot = table_find(&plane.by_ulids, &key)
     return <int64_t>slot[0] if slot != NULL else -1
+
+
+cdef inline uint32_t wanted_fork(const shim6_plane_t *plane, const packet_t *packet) noexcept nogil:
+    """The FII of the first rule that a packet of the host fits, or 0 (RFC 5533 §4.2)."""
+    cdef const fork_rule_t *rule
+    cdef uint8_t dscp = (packet.data[0] << 2 | packet.data[1] >> 6) & 0x3f    # of the traffic class
+    cdef uint32_t i
+    for i in range(plane.fork_count):
+        rule = &plane.forks[i]
+        if rule.dscp in (DSCP_ANY, dscp) and packet.mark & rule.mark_mask == rule.mark:
+            return rule.fii
+    return 0
+
+
+cdef inline int64_t find_outgoing(const shim6_plane_t *plane, const packet_t *packet) noexcept nogil:
+    """The slot of the context that a packet of the host leaves by, or -1; `packet` has an IPv6 header."""
+    cdef uint32_t fii = wanted_fork(plane, packet)
+    cdef int64_t slot = -1
+    if fii != 0:
+        slot = find_ulids(plane, packet.data + SOURCE, packet.data + DESTINATION, fii)
+    if slot < 0:
+        slot = find_ulids(plane, packet.data + SOURCE, packet.data + DESTINATION, 0)
+    return slot
 
 
 # Activity.
@@ -360,7 +389,7 @@ cdef void shim6_outgoing(shim6_plane_t *plane, packet_t *packet, int64_t now_ns)
             or is_discovery(packet.data, <uint32_t>total, place.kind, place.at)):
         settle(plane, packet, VERDICT_PASS, COUNTER_SHIM6_EXEMPT)
         return
-    slot = find_ulids(plane, packet.data + SOURCE, packet.data + DESTINATION)
+    slot = find_outgoing(plane, packet)
     if slot < 0:
         note_talk(plane, packet.data, <uint32_t>total, &place, 1)
         settle(plane, packet, VERDICT_PASS, COUNTER_SHIM6_PLAIN)
@@ -380,7 +409,7 @@ cdef int must_rewrite(const shim6_plane_t *plane, const packet_t *packet) noexce
     cdef int64_t slot
     if packet.size < IPV6_SIZE or packet.data[0] >> 4 != 6:
         return 0
-    slot = find_ulids(plane, packet.data + SOURCE, packet.data + DESTINATION)
+    slot = find_outgoing(plane, packet)
     return slot >= 0 and plane.contexts[slot].rewriting
 
 
@@ -425,7 +454,7 @@ cdef void shim6_incoming(shim6_plane_t *plane, packet_t *packet, int64_t now_ns)
         punt_or(plane, packet, VERDICT_DROP if concern == CONCERN_HEADER else VERDICT_PASS,
                 COUNTER_SHIM6_ICMP_RX, now_ns)
         return
-    slot = find_ulids(plane, data + DESTINATION, data + SOURCE)
+    slot = find_ulids(plane, data + DESTINATION, data + SOURCE, 0)
     if slot < 0:
         note_talk(plane, data, <uint32_t>total, &place, 0)
         settle(plane, packet, VERDICT_PASS, COUNTER_SHIM6_PLAIN)
@@ -455,7 +484,7 @@ cdef int icmp_concern(const shim6_plane_t *plane, const uint8_t *data, uint32_t 
     if (chain_begin(quote, error.quote_end - error.quote_at, &place) == CHAIN_OK
             and place.kind == NEXT_SHIM6):
         return CONCERN_HEADER
-    return CONCERN_ULIDS if find_ulids(plane, quote + SOURCE, quote + DESTINATION) >= 0 else CONCERN_NONE
+    return CONCERN_ULIDS if find_ulids(plane, quote + SOURCE, quote + DESTINATION, 0) >= 0 else CONCERN_NONE
 
 
 cdef void shimmed(shim6_plane_t *plane, packet_t *packet, uint32_t total, uint32_t at,

@@ -14,8 +14,11 @@ from mpcore.shim6.heuristic import FlowKey
 from mpcore.shim6.chain cimport CHAIN_OK, IPV6_SIZE, NEXT_SHIM6, chain_begin, chain_t
 from mpcore.shim6.cut cimport CUT_OK, cut_begin, cut_fill, cut_tcp
 from mpcore.shim6.data cimport (
+    DSCP_ANY,
+    FORK_RULES_MAX,
     NEWS_RECEIVED,
     NEWS_SENT,
+    fork_rule_t,
     shim6_accept_pair,
     shim6_find_tag,
     shim6_forget_talks,
@@ -75,8 +78,6 @@ cdef int take_address(uint8_t *out, bytes address) except -1:
 
 cdef int fill_context(shim6_context_t *out, path) except -1:
     """A context as `path`, an `effects.Path`, describes it."""
-    ulids = path.ulid_local, path.ulid_peer
-    locators = path.locator_local, path.locator_peer
     if path.tag_local >> 47 or (path.tag_peer or 0) >> 47:
         raise ValueError("a context tag has 47 bits")
     memset(out, 0, sizeof(shim6_context_t))
@@ -87,10 +88,9 @@ cdef int fill_context(shim6_context_t *out, path) except -1:
     take_address(out.out.dst, path.locator_peer)
     take_address(out.back.src, path.ulid_peer)
     take_address(out.back.dst, path.ulid_local)
-    # RFC 5533 §11: while the locators are the ULIDs, packets leave as they are.
-    out.rewriting = path.sending and path.tag_peer is not None and locators != ulids
+    out.rewriting = path.rewrites
     out.watched = path.watched
-    out.plain = path.fii == 0
+    out.fii = path.fii
     return 0
 
 
@@ -205,6 +205,21 @@ cdef class Shim6Engine:
 
     # --- contexts
 
+    def add_fork_rule(self, rule not None):
+        """Let what a `mpcore.config.ForkRule` fits leave by its fork, if there is any (RFC 5533 §4.2).
+
+        Of several rules the first that fits counts. CapacityError for more than eight.
+        """
+        cdef fork_rule_t *added
+        if self.plane.fork_count >= FORK_RULES_MAX:
+            raise CapacityError(f"there can be {FORK_RULES_MAX} rules of forks")
+        added = &self.plane.forks[self.plane.fork_count]
+        added.fii = rule.fii
+        added.mark = rule.mark or 0
+        added.mark_mask = rule.mark_mask or 0
+        added.dscp = DSCP_ANY if rule.dscp is None else rule.dscp
+        self.plane.fork_count += 1
+
     def __len__(self):
         return len(self._slots)
 
@@ -258,10 +273,10 @@ cdef class Shim6Engine:
 
     # --- packets
 
-    def process(self, int direction, bytes data not None, int64_t now_ns, uint8_t flags=0):
+    def process(self, int direction, bytes data not None, int64_t now_ns, uint8_t flags=0, uint32_t mark=0):
         """Decide on one packet: (an `actions.VerdictKind` value, PUNT included, new bytes for REWRITE).
 
-        `flags` are those of `mpcore/store/packet.pxd`. What `cut` is for is dropped here.
+        `flags` and `mark` are those of `mpcore/store/packet.pxd`. What `cut` is for is dropped here.
         """
         cdef packet_t packet
         cdef uint8_t *room = <uint8_t *>malloc(PACKET_HEADROOM + len(data))
@@ -272,6 +287,7 @@ cdef class Shim6Engine:
         packet.size = <uint32_t>len(data)
         packet.direction = direction
         packet.flags = flags
+        packet.mark = mark
         memcpy(packet.data, PyBytes_AS_STRING(data), packet.size)
         try:
             self.process_batch(&packet, 0, 1, now_ns)

@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from mpcore.config import ForkRule
 from mpcore.errors import HostError
 from mpcore.host import shim6_rules
 from mpcore.host.iptables import removal_lines
@@ -73,7 +74,7 @@ def test_only_marked_packets_are_queued_on_the_way_out_and_never_bypass() -> Non
 
 def test_contexts_are_counted_first_and_shim6_itself_never() -> None:
     rules = list(counting_rules(SETTINGS))
-    for name, direction in (("out", "sent"), ("in", "received")):
+    for name, direction in (("unforked", "sent"), ("in", "received")):
         chain = table_text(SETTINGS, 40).split(f"chain {name} {{")[1]
         assert chain.index(f"@contexts goto {direction}") < chain.index("update @talks")
     assert rules[0] == " meta l4proto 140 return"
@@ -91,6 +92,31 @@ def test_what_goes_by_contexts_is_remembered_from_this_hosts_side() -> None:
     assert "update @used { ip6 daddr . ip6 saddr . meta l4proto . th dport }" in text
     assert "update @used_others { ip6 daddr . ip6 saddr . meta l4proto }" in text
     assert text.count(" meta l4proto tcp return") == 2
+
+
+def test_packets_of_a_fork_are_asked_for_in_front_of_the_plain_context() -> None:
+    """RFC 5533 §4.2; of several rules the first that fits counts, whether its fork is there or not."""
+    forks = (
+        ForkRule(fii=7, dscp=46),
+        ForkRule(fii=2, mark=0x10, mark_mask=0xF0),
+        ForkRule(fii=9, dscp=0, mark=0, mark_mask=0x1),
+    )
+    text = table_text(replace(SETTINGS, forks=forks), 40)
+    rules = text.split("chain out {")[1].split("}")[0].splitlines()
+    assert rules[-4:] == [
+        " ip6 dscp 46 goto fork_7",
+        " meta mark & 0xf0 == 0x10 goto fork_2",
+        " ip6 dscp 0 meta mark & 0x1 == 0x0 goto fork_9",
+        " goto unforked",
+    ]
+    assert text.split("chain fork_2 {")[1].split("\n}")[0].splitlines()[1:] == [
+        " ip6 saddr . ip6 daddr @forked_2 meta mark set meta mark | 0x8000000 goto sent",
+        " ip6 saddr . ip6 daddr @contexts update @wanted_2 { ip6 saddr . ip6 daddr }",
+        " goto unforked",
+    ]
+    assert "set forked_9 { type ipv6_addr . ipv6_addr; }" in text
+    assert "set wanted_9 { type ipv6_addr . ipv6_addr; flags dynamic,timeout; timeout 30s; size 9;" in text
+    assert "fork" not in table_text(SETTINGS, 40).replace("unforked", "")
 
 
 def test_what_the_configuration_leaves_out() -> None:

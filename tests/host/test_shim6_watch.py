@@ -9,14 +9,24 @@ import pytest
 from mpcore.errors import HostError
 from mpcore.host import shim6_watch
 from mpcore.host.nftables import Change, Count
-from mpcore.host.shim6_rules import ASKED, CONTEXTS, OTHERS, REWRITING, TALKS, ULIDS
-from mpcore.host.shim6_watch import KernelView, Seen, rewrites
+from mpcore.host.shim6_rules import (
+    ASKED,
+    CONTEXTS,
+    OTHERS,
+    REWRITING,
+    TALKS,
+    ULIDS,
+    forked_set,
+    wanted_set,
+)  # fmt: skip
+from mpcore.host.shim6_watch import KernelView, Seen
 from mpcore.shim6.effects import Path
 from mpcore.shim6.heuristic import FlowKey
 from mpcore.shim6.locators import Pair
 
 A1, A2, B1, B2 = (bytes([0x20, 1, *bytes(13), last]) for last in (1, 2, 3, 4))
 TCP = 6
+FII = 3
 
 
 class FakeSets:
@@ -24,7 +34,8 @@ class FakeSets:
 
     def __init__(self, table: str) -> None:
         self.sets: dict[str, dict[bytes, list[int]]] = {
-            name: {} for name in (ULIDS, ASKED, CONTEXTS, REWRITING, TALKS, OTHERS)
+            name: {}
+            for name in (ULIDS, ASKED, CONTEXTS, REWRITING, TALKS, OTHERS, forked_set(FII), wanted_set(FII))
         }
         self.fails: OSError | None = None
         self.closed = False
@@ -57,7 +68,7 @@ class FakeSets:
 @pytest.fixture
 def view(monkeypatch: pytest.MonkeyPatch) -> KernelView:
     monkeypatch.setattr(shim6_watch, "NftSets", FakeSets)
-    made = KernelView()
+    made = KernelView([FII])
     made.set_ulids([A1])
     return made
 
@@ -100,11 +111,13 @@ def ported(source: bytes, destination: bytes, sport: int, dport: int) -> bytes:
         ({"locator_local": A2}, True),
         (MOVED | {"sending": False}, False),
         (MOVED | {"tag_peer": None}, False),
+        ({"fii": FII}, True),  # or the peer would count it for the plain context
+        ({"fii": FII, "tag_peer": None}, False),
     ],
 )
 def test_a_context_rewrites_on_other_locators_only(changes: dict[str, Any], expected: bool) -> None:
     """RFC 5533 §11: on the ULIDs packets stay as they are."""
-    assert rewrites(path(**changes)) is expected
+    assert path(**changes).rewrites is expected
 
 
 def test_only_what_moved_is_queued(view: KernelView) -> None:
@@ -130,11 +143,33 @@ def test_a_context_that_moved_takes_all_of_it_back_at_its_end(view: KernelView) 
     assert not sets_of(view).sets[CONTEXTS]
 
 
-def test_a_fork_has_no_packets_of_its_own(view: KernelView) -> None:
-    """RFC 5533 §4.2: without a header nothing tells a fork from the plain context."""
-    view.set_paths({1: path(fii=3, **MOVED)})
-    assert not sets_of(view).sets[CONTEXTS]
-    assert len(view) == 0
+def test_all_packets_of_a_fork_are_queued_and_none_is_counted(view: KernelView) -> None:
+    """RFC 5533 §4.2: without a header nothing would tell a fork from the plain context."""
+    sets = sets_of(view)
+    view.set_paths({1: path(), 2: path(2, fii=FII)})
+    assert set(sets.sets[forked_set(FII)]) == {A1 + B1}
+    assert not sets.sets[REWRITING]
+    view.set_paths({2: path(2, fii=FII, **MOVED)})
+    assert set(sets.sets[forked_set(FII)]) == {A1 + B1}
+    sets.add(CONTEXTS, A1 + B1, 1)
+    assert list(view.activity()) == [(1, True, False)]
+    view.set_paths({2: None})
+    assert not sets.sets[forked_set(FII)]
+    assert set(sets.sets[CONTEXTS]) == {A1 + B1, B1 + A1}
+
+
+def test_a_fork_is_wanted_while_packets_for_it_go_another_way(view: KernelView) -> None:
+    sets = sets_of(view)
+    assert list(view.wanted_forks()) == []
+    sets.add(wanted_set(FII), A1 + B1, 2)
+    assert list(view.wanted_forks()) == [(Pair(A1, B1), FII)]
+    assert list(view.wanted_forks()) == []
+    sets.add(wanted_set(FII), A1 + B1, 1)
+    assert list(view.wanted_forks()) == [(Pair(A1, B1), FII)]
+    del sets.sets[wanted_set(FII)][A1 + B1]  # it has expired, and comes anew
+    assert list(view.wanted_forks()) == []
+    sets.add(wanted_set(FII), A1 + B1, 3)
+    assert list(view.wanted_forks()) == [(Pair(A1, B1), FII)]
 
 
 def test_a_context_in_place_of_another_keeps_its_set_elements(view: KernelView) -> None:
@@ -210,6 +245,7 @@ def flush(view: KernelView) -> None:
         lambda view: view.show_acks([Pair(A1, B1)]),
         lambda view: list(view.activity()),
         lambda view: list(view.talks()),
+        lambda view: list(view.wanted_forks()),
     ],
 )
 def test_a_flushed_ruleset_is_told_once(view: KernelView, notice: Callable[[KernelView], None]) -> None:

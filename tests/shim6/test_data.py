@@ -7,11 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mpcore.actions import Direction, VerdictKind
+from mpcore.config import ForkRule
 from mpcore.counters import Counter
 from mpcore.errors import CapacityError, LocalProtocolError
 from mpcore.shim6.effects import Path
 from mpcore.shim6.engine import Shim6Engine
-from mpcore.wire.rewrite import fix_checksums
+from mpcore.wire.rewrite import context_tag, fix_checksums
 from mpcore.wire.shim6 import (
     I1,
     I2,
@@ -205,11 +206,88 @@ def test_the_tag_may_change() -> None:
     assert plane.process(IN, shimmed(99), 1)[0] == REWRITE
 
 
-def test_forks_are_found_by_their_tag_only() -> None:
+def test_without_a_rule_forks_are_found_by_their_tag_only() -> None:
     # RFC 5533 §12.4: a packet of the transport belongs to the context with FII 0
     plane = engine(FORK)
     assert plane.process(OUT, packet(A1, B1, TCP), 1) == (PASS, None)
     assert plane.process(IN, shimmed(FORK.tag_local), 1)[0] == REWRITE
+
+
+def with_class(data: bytes, traffic_class: int) -> bytes:
+    """Return a packet of version 6 with a traffic class."""
+    return bytes([0x60 | traffic_class >> 4, traffic_class << 4 & 0xF0]) + data[2:]
+
+
+def tag_of(sent: tuple[int, bytes | None]) -> int | None:
+    """Return the tag with which a packet leaves; None when it leaves as it is."""
+    verdict, data = sent
+    assert (verdict == REWRITE) is (data is not None)
+    return None if data is None else context_tag(data)
+
+
+def test_packets_that_a_rule_fits_leave_by_its_fork() -> None:
+    """RFC 5533 §4.2: by DSCP, whatever ECN says, or by mark; the first rule that fits counts."""
+    plane = engine(UNTOUCHED, FORK, replace(FORK, number=3, fii=1 << 31, tag_local=55, tag_peer=66))
+    plane.add_fork_rule(ForkRule(fii=7, dscp=46))
+    plane.add_fork_rule(ForkRule(fii=1 << 31, mark=0x10, mark_mask=0xF0))
+    data = packet(A1, B1, TCP)
+    for mark, dscp, ecn, tag in (
+        (0, 0, 0, None),
+        (0, 46, 0, FORK.tag_peer),
+        (0, 46, 3, FORK.tag_peer),
+        (0, 47, 0, None),
+        (0x10, 0, 0, 66),
+        (0xF00001F, 0, 2, 66),
+        (0x30, 0, 0, None),
+        (0x10, 46, 0, FORK.tag_peer),
+    ):
+        sent = plane.process(OUT, with_class(data, dscp << 2 | ecn), 1, 0, mark)
+        assert tag_of(sent) == tag, (mark, dscp, ecn)
+    assert {one.number for one in plane.take_activity() if one.sent_ns} == {1, 2, 3}
+
+
+def test_without_its_fork_a_packet_is_the_plain_contexts() -> None:
+    plane = engine(SWITCHED)
+    plane.add_fork_rule(ForkRule(fii=7, dscp=46))
+    data = with_class(packet(A1, B1, TCP), 46 << 2)
+    assert tag_of(plane.process(OUT, data, 1)) == TAG_B
+    plane.install(FORK)
+    assert tag_of(plane.process(OUT, data, 1)) == FORK.tag_peer
+    plane.remove(FORK.number)
+    assert tag_of(plane.process(OUT, data, 1)) == TAG_B
+
+
+def test_a_fork_on_its_ulids_has_the_header_all_the_same() -> None:
+    """Without, the peer would take its packets for the plain context's, and answer by that."""
+    fork = replace(FORK, locator_local=A1, locator_peer=B1)
+    plane, peer = engine(UNTOUCHED, fork), engine(replace(
+        fork, ulid_local=B1, ulid_peer=A1, tag_local=fork.tag_peer, tag_peer=fork.tag_local,
+        locator_local=B1, locator_peer=A1,
+    ))  # fmt: skip
+    plane.add_fork_rule(ForkRule(fii=7, dscp=46))
+    data = with_class(packet(A1, B1, TCP), 46 << 2)
+    verdict, sent = plane.process(OUT, data, 1)
+    assert verdict == REWRITE
+    assert sent is not None
+    assert (sent[8:40], len(sent)) == (A1 + B1, len(data) + 8)
+    assert peer.process(IN, sent, 1) == (REWRITE, data)
+    assert peer.take_activity()[0].received_ns == 1
+
+
+def test_a_packet_of_a_fork_that_was_cut_short_does_not_leave_by_the_ulids() -> None:
+    plane = engine(UNTOUCHED, FORK)
+    plane.add_fork_rule(ForkRule(fii=7, dscp=46))
+    data = with_class(packet(A1, B1, TCP), 46 << 2)
+    assert plane.process(OUT, data[:-1], 1, TRUNCATED)[0] == DROP
+    assert plane.process(OUT, packet(A1, B1, TCP)[:-1], 1, TRUNCATED)[0] == PASS
+
+
+def test_rules_of_forks_have_an_end() -> None:
+    plane = engine()
+    for fii in range(1, 9):
+        plane.add_fork_rule(ForkRule(fii=fii, dscp=fii))
+    with pytest.raises(CapacityError, match="8 rules"):
+        plane.add_fork_rule(ForkRule(fii=9, dscp=9))
 
 
 def test_all_47_bits_of_a_tag_count() -> None:
@@ -400,7 +478,7 @@ def test_a_tag_belongs_to_one_context() -> None:
 def test_slots_are_used_again() -> None:
     plane = engine(max_contexts=4)
     for number in range(1, 200):
-        plane.install(replace(FORK, number=number, tag_local=number))
+        plane.install(replace(FORK, number=number, fii=number, tag_local=number))
         plane.process(IN, shimmed(number), 1)
         if number > 3:
             plane.remove(number - 3)
