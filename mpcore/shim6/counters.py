@@ -9,6 +9,8 @@ from enum import Enum
 class Shim6Counter(Enum):
     """A counter; its value is (MIB name, meaning)."""
 
+    __hash__ = object.__hash__  # members are singletons; Enum's own hashes the name, in Python
+
     I1_RX = "Shim6ExtI1RX", "I1 received"
     R1_RX = "Shim6ExtR1RX", "R1 received"
     I2_RX = "Shim6ExtI2RX", "I2 received"

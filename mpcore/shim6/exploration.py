@@ -59,6 +59,7 @@ class Exploration:
     probes: int = 0
     due: int = 0  # probes that wait for the host's rate
     taken_ns: int = 0  # since when payload took the pair that failed
+    begun_anew: bool = False  # all pairs were tried, and the last of them had no time yet to be answered
     vain: bool = False  # every pair was tried, and none answered
     unanswered: bool = False  # payload came while every pair was tried in vain
     refused: bool = False  # the peer's host has said that it does not know Shim6
@@ -277,12 +278,13 @@ class Explorer:
         if group is None or group.exploration is None:
             return
         exploration = group.exploration
-        if exploration.position >= len(exploration.order):
+        is_over = exploration.position >= len(exploration.order)
+        if is_over or exploration.begun_anew:
+            exploration.begun_anew = False
             exploration.vain = True
             self.on_vain_round(group, now_ns)
-            # Another context gives it a try: the peer may have trouble with this one alone.
-            self._hand_over(group, now_ns)
-        elif not searches(exploration.leader):
+        # At the end another context gives it a try: the peer may have trouble with this one alone.
+        if is_over or not searches(exploration.leader):
             self._hand_over(group, now_ns)
         if searches(exploration.leader):
             self._retransmit(exploration.leader, now_ns)
@@ -320,6 +322,7 @@ class Explorer:
         if not searches(exploration.leader):
             self._hand_over(group, now_ns)
         if exploration.position >= len(exploration.order):
+            exploration.begun_anew = True
             self._reorder(group, now_ns)
         if exploration.order and searches(exploration.leader):
             self._send(exploration.leader, exploration.next_pair(), now_ns)

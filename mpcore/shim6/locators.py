@@ -9,6 +9,7 @@ from mpcore.shim6.settings import DEFAULT_SEND_TIMEOUT_NS, SECOND
 from mpcore.wire.shim6 import Locator, LocatorList, LocatorPreferences, Preference, PreferenceFlag
 
 _GENERATIONS_KEPT = 16
+_BROKEN = int(PreferenceFlag.BROKEN)
 
 PLAIN = Preference()
 
@@ -36,7 +37,7 @@ class PeerLocator:
     @property
     def broken(self) -> bool:
         """Whether the peer says that it does not work."""
-        return bool(self.preference.flags & PreferenceFlag.BROKEN)
+        return bool(self.preference.flags & _BROKEN)
 
 
 @dataclass(slots=True)
@@ -208,17 +209,17 @@ class LocalAddresses:
 
     def usable(self, address: bytes) -> bool:
         """Tell whether packets can leave from an address, and its operator wants them to."""
-        return not self.preference(address).flags & PreferenceFlag.BROKEN
+        return not self.preference(address).flags & _BROKEN
 
     def preference(self, address: bytes) -> Preference:
         """Return what a peer is told of an address: BROKEN when it does not work here."""
         entry = self._addresses.get(address)
         if entry is None:
-            return Preference(PreferenceFlag.BROKEN)
+            return Preference(_BROKEN)
         wish = entry.preference
         if entry.usable:
             return wish
-        return Preference(wish.flags | PreferenceFlag.BROKEN, wish.priority, wish.weight)
+        return Preference(wish.flags | _BROKEN, wish.priority, wish.weight)
 
     def preferences(self, addresses: Sequence[bytes]) -> tuple[Preference, ...]:
         """Return what a peer is told of these addresses."""

@@ -14,6 +14,7 @@ from mpcore.shim6.tags import RandomSource
 from mpcore.wire.shim6 import Preference, PreferenceFlag
 
 _DOUBLINGS_MAX = 6  # of a pair's rest: an hour, when the first is a minute
+_TRANSIENT = int(PreferenceFlag.TRANSIENT)
 
 
 class Cause(StrEnum):
@@ -134,12 +135,11 @@ class PairPolicy:
         self, pair: Pair, local: Preference, peer: Preference, situation: Situation
     ) -> tuple[int, ...]:
         """Return the part of the sort key that does not depend on failures."""
-        transient = (local.flags | peer.flags) & PreferenceFlag.TRANSIENT
         return (
             int(_is_local(pair.local) != _is_local(pair.peer)),
             peer.priority,
             local.priority,
-            int(bool(transient)),
+            int((local.flags | peer.flags) & _TRANSIENT != 0),
             int(pair != situation.ulids),
         )
 
@@ -156,11 +156,13 @@ class PairPolicy:
         # The ULIDs need no header, which alone is no reason to leave a pair that the peer's lists led to.
         end = None if returning else -1
         here = self.liking(current, locals_[current.local], peers[current.peer], situation)[:end]
-        return any(
-            self.liking(pair, locals_[pair.local], peers[pair.peer], situation)[:end] < here
-            for pair in self.order(situation, rng)
+        better = {
+            pair
+            for pair in (Pair(local, peer) for local in locals_ for peer in peers)
             if pair not in situation.resting
-        )
+            and self.liking(pair, locals_[pair.local], peers[pair.peer], situation)[:end] < here
+        }
+        return bool(better) and not better.isdisjoint(self.order(situation, rng))
 
     def choose(self, situation: Situation, answers: Sequence[Answer], order: Sequence[Pair]) -> Pair:
         """Return the pair to use, of those that work: the current one, else that of the lowest delay.

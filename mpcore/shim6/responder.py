@@ -1,7 +1,7 @@
 """Validators: how a responder knows its own R1 and R1bis without keeping state (RFC 5533 §7.10, §7.17)."""
 
-import hashlib
 import hmac
+from hashlib import blake2s
 
 from mpcore.shim6.tags import RandomSource
 
@@ -17,7 +17,7 @@ _FOR_R1BIS = b"\x02"
 
 
 class Responder:
-    """Makes and checks validators: HMAC-SHA-256, cut to 16 octets, over all that the answer must repeat.
+    """Makes and checks validators: BLAKE2s with a key (RFC 7693), over all that the answer must repeat.
 
     The responder nonce counts periods of a third of the lifetime from a random start, so its age shows
     without state. The Initiator Nonce is not covered: RFC 5533 §7.11 lets it change between I1 and I2. The
@@ -60,7 +60,7 @@ class Responder:
 
     def _digest(self, purpose: bytes, nonce: int, what: bytes, now_ns: int) -> bytes:
         message = purpose + nonce.to_bytes(4) + what
-        return hmac.digest(self._secret(nonce, now_ns), message, hashlib.sha256)[:VALIDATOR_SIZE]
+        return blake2s(message, key=self._secret(nonce, now_ns), digest_size=VALIDATOR_SIZE).digest()
 
     def _secret(self, nonce: int, now_ns: int) -> bytes:
         """Return the secret that was in use when `nonce` was."""

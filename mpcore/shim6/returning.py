@@ -11,7 +11,7 @@ from mpcore.shim6.context import Context
 from mpcore.shim6.counters import Shim6Counter
 from mpcore.shim6.exploration import Explorer, PathGroup
 from mpcore.shim6.locators import Pair
-from mpcore.shim6.policy import Cause
+from mpcore.shim6.policy import Cause, Situation
 from mpcore.shim6.reap_states import ReapState
 from mpcore.shim6.shared import Shared, TimerKind
 from mpcore.shim6.states import ContextState
@@ -31,9 +31,16 @@ class Returner:
         self._explorer = explorer
         self._suspect = suspect
 
-    def consider(self, context: Context, now_ns: int) -> None:
-        """A context settled on a pair: see later whether a better one works."""
-        if self._shared.settings.return_after_ns and self._would_move(context, now_ns, later=True):
+    def consider(self, context: Context, now_ns: int, situation: Situation | None = None) -> None:
+        """A context settled on a pair: see later whether a better one works.
+
+        `situation` is that of a search for what is liked more, where the caller has it.
+        """
+        if not self._shared.settings.return_after_ns or context.state is not ContextState.ESTABLISHED:
+            return
+        if situation is None or situation.resting:
+            situation = self._explorer.situation(context, Cause.PREFERENCE, _FOREVER_NS)
+        if self._is_better_off(situation):
             self._arm(self._explorer.group_of(context), now_ns)
 
     def hurry(self, address: bytes, now_ns: int) -> None:
@@ -83,7 +90,9 @@ class Returner:
         if context.state is not ContextState.ESTABLISHED:
             return False
         when_ns = _FOREVER_NS if later else now_ns
-        situation = self._explorer.situation(context, Cause.PREFERENCE, when_ns)
+        return self._is_better_off(self._explorer.situation(context, Cause.PREFERENCE, when_ns))
+
+    def _is_better_off(self, situation: Situation) -> bool:
         return self._explorer.policy.wants_another(situation, self._shared.rng, returning=True)
 
     def _arm(self, group: PathGroup, now_ns: int) -> None:

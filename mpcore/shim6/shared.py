@@ -2,7 +2,7 @@
 
 from collections import Counter, deque
 from collections.abc import Callable
-from enum import Enum, auto
+from enum import IntEnum, auto
 
 from mpcore.errors import WireError
 from mpcore.shim6.context import Context, ContextTable
@@ -36,7 +36,7 @@ SENT_COUNTERS = {
 HASHES_PER_VERIFICATION = 10
 
 
-class TimerKind(Enum):
+class TimerKind(IntEnum):
     """Timers of a context; EXPLORATION and RETURN have a group's number; PROBES, UPDATES have 0."""
 
     HANDSHAKE = auto()

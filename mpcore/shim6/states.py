@@ -6,7 +6,7 @@ they differ the line below says so.
 """
 
 from collections.abc import Mapping
-from enum import Enum, StrEnum, auto
+from enum import Enum, IntEnum, StrEnum, auto
 from types import MappingProxyType
 
 
@@ -22,7 +22,7 @@ class ContextState(StrEnum):
     NO_SUPPORT = "no-support"
 
 
-class ContextInput(Enum):
+class ContextInput(IntEnum):
     """What moves a context."""
 
     START = auto()  # heuristic, operator or program want a context

@@ -125,7 +125,7 @@ class Updater:
         elif explorer.policy.wants_another(situation, self._shared.rng):
             self._reap.suspect(context, Cause.PREFERENCE, now_ns)
         else:
-            self._reap.returner.consider(context, now_ns)
+            self._reap.returner.consider(context, now_ns, situation)
 
     def handle_ack(self, context: Context, message: UpdateAck, now_ns: int) -> None:
         """The peer has the update, if this is about the last one (RFC 5533 §10.5).

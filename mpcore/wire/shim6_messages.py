@@ -171,12 +171,15 @@ Message: TypeAlias = (
 
 def options_of(message: Message) -> tuple[Shim6Option, ...]:
     """Return the options of a message, none for one whose kind has no options."""
-    return () if isinstance(message, ErrorMessage | UnknownMessage) else message.options
+    return () if isinstance(message, (ErrorMessage, UnknownMessage)) else message.options
 
 
 def find_option(message: Message, kind: type[T]) -> T | None:
     """Return the option of this class, or None; a message that was parsed has at most one."""
-    return next((option for option in options_of(message) if isinstance(option, kind)), None)
+    for option in options_of(message):
+        if isinstance(option, kind):
+            return option
+    return None
 
 
 def find_critical(message: Message) -> UnknownOption | None:
@@ -184,5 +187,7 @@ def find_critical(message: Message) -> UnknownOption | None:
 
     To be asked before anything of the message is acted on; the answer is Error 1, pointing to the option.
     """
-    unknown = (option for option in options_of(message) if isinstance(option, UnknownOption))
-    return next((option for option in unknown if option.critical), None)
+    for option in options_of(message):
+        if isinstance(option, UnknownOption) and option.critical:
+            return option
+    return None

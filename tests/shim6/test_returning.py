@@ -11,9 +11,9 @@ from tests.shim6.test_reap import established, pair_of, probe_to, probes
 from tests.shim6.world import A1, A2, B1, B2, Pairing, count
 
 
-def failed_over(settings: Shim6Settings | None = None) -> Pairing:
+def failed_over(settings: Shim6Settings | None = None, seed: int = 0) -> Pairing:
     """A conversation that has left its ULIDs because link A1 died."""
-    pairing = Pairing(settings_a=settings, settings_b=settings)
+    pairing = Pairing(seed, settings_a=settings, settings_b=settings)
     pairing.establish()
     pairing.converse()
     pairing.cloud.run(1)
