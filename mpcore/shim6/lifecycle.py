@@ -14,6 +14,7 @@ _PER_CONTEXT = tuple(kind for kind in TimerKind if kind not in _NOT_ITS_OWN)
 _NO_ANSWER = "no answer: the peer does not know Shim6, or something on the way drops protocol 140"
 _ONE_WAY = "the peer is heard but does not answer: protocol 140 seems to pass in one direction only"
 _NO_SUPPORT = "the peer does not know Shim6"
+_NO_FORKS = "no answer: the peer may not know forked contexts"
 
 
 class Lifecycle:
@@ -86,11 +87,14 @@ class Lifecycle:
         context.state = state
         peer, until_ns = context.key.ulid_peer, now_ns + time_ns
         context.handshake.held_until_ns = until_ns
-        # Another ULID of this host may have found out more, and for longer.
-        self._held_until_ns[peer] = max(until_ns, self._held_until_ns.get(peer, 0))
+        if not context.key.fii:
+            # Another ULID of this host may have found out more, and for longer.
+            self._held_until_ns[peer] = max(until_ns, self._held_until_ns.get(peer, 0))
         self._shared.deadlines.arm((TimerKind.HOLDDOWN, context.number), now_ns + time_ns)
         self._shared.count(Shim6Counter.FAILED)
         reason = _NO_SUPPORT if unsupported else _ONE_WAY if context.handshake.heard else _NO_ANSWER
+        if context.key.fii and reason is _NO_ANSWER:
+            reason = _NO_FORKS
         context.handshake.failure = reason
         self._shared.events.append(ContextFailed(*context.key, reason))
 

@@ -4,11 +4,12 @@ from ipaddress import IPv6Network
 
 from mpcore.config import ForkRule
 from mpcore.shim6.context import Context
+from mpcore.shim6.events import ContextFailed
 from mpcore.shim6.forks import Forks
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Candidate
 from mpcore.shim6.settings import SECOND, Shim6Settings
-from mpcore.wire.shim6 import Preference
+from mpcore.wire.shim6 import ForkedInstance, Preference, find_option, parse_message
 from tests.shim6.world import A1, A2, B1, B2, C1, Pairing
 
 FII = 7
@@ -147,6 +148,28 @@ def test_a_fork_without_a_wish_still_has_a_header() -> None:
     assert installed.rewrites
     world.cloud.run(60)
     assert world.a.manager.counters()["Shim6ExtExploration"] == 0
+
+
+def test_a_peer_that_knows_no_forks_keeps_its_plain_context() -> None:
+    """One that drops messages with the option (RFC 5533 §5.15.7) is asked again after the hold-down only."""
+    world = Forked()
+    world.cloud.firewall = lambda packet: packet.data is not None and asks_for_a_fork(packet.data)
+    world.establish()
+    assert world.cloud.run(200, lambda: bool(world.a.happened(ContextFailed)))
+    (failed,) = world.a.happened(ContextFailed)
+    assert (failed.fii, failed.reason) == (FII, "no answer: the peer may not know forked contexts")
+    assert world.gets_both(2)
+    world.a.manager.discard(A1, B1)
+    world.a.drain()
+    world.a.establish(A1, B1)
+    assert world.cloud.run(5, lambda: world.both("established"))
+    asked = world.kinds.count("I1")
+    world.cloud.run(20)
+    assert world.kinds.count("I1") == asked
+
+
+def asks_for_a_fork(data: bytes) -> bool:
+    return find_option(parse_message(data), ForkedInstance) is not None
 
 
 def test_a_restarted_host_goes_on_with_its_fork() -> None:
