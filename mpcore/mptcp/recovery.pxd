@@ -14,6 +14,8 @@ cdef enum:
 # NULL.
 cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t *segment,
                              const segment_t *before, const tcp_t *tcp) noexcept nogil
+# An ACK has come that tells nothing: it may answer `question_ns`.
+cdef void recovery_answered(const plane_t *plane, subflow_t *subflow) noexcept nogil
 # `segment`, in flight until now, is presumed lost.
 cdef void recovery_mark_lost(subflow_t *subflow, segment_t *segment) noexcept nogil
 # RACK's judgement on every segment in flight.

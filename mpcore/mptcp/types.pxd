@@ -180,7 +180,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint64_t inflight          # bytes sent, neither acknowledged, sacked nor presumed lost
     uint64_t cwnd              # bytes
     uint64_t ssthresh
-    uint64_t cwnd_acked        # bytes credited towards the next increase
+    uint64_t cwnd_acked        # of the next octet of increase, a numerator: see grow in congestion.pyx
     uint8_t cwnd_full          # the window alone stopped the sender since use_end was set
     uint64_t use_max           # most bytes in flight meanwhile
     uint64_t use_end           # both are judged anew when this is acknowledged
@@ -207,6 +207,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t suspect            # no answer since a timeout: last choice for new data
     int64_t rack_ns            # send time of the latest sent segment known delivered (RFC 8985 §6.2)
     int64_t rack_rtt_ns
+    int64_t question_ns        # when the peer was last asked without data, and has not answered, 0 none
     uint64_t rack_end
     uint64_t delivered_max     # highest offset delivered
     uint8_t reordered          # reordering was seen on this path

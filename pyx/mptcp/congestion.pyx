@@ -115,9 +115,9 @@ cdef void cubic_on_ack(subflow_t *subflow, uint64_t acked, int64_t now_ns) noexc
     target = min(max(target, window), 1.5 * window)
     # the growth of a round trip, spread over its acknowledgements
     subflow.cubic.credit += (target - window) * <double>acked / window
-    if subflow.cubic.credit >= subflow.mss:
+    if subflow.cubic.credit >= 1.0:
         subflow.cwnd += <uint64_t>subflow.cubic.credit
-        subflow.cubic.credit = 0.0
+        subflow.cubic.credit -= <double><uint64_t>subflow.cubic.credit
 
 
 cdef uint64_t lia_divisor(const conn_t *conn, const subflow_t *subflow) noexcept nogil:
@@ -184,9 +184,8 @@ cdef void grow(conn_t *conn, subflow_t *subflow, uint64_t acked, int64_t now_ns)
         cubic_on_ack(subflow, acked, now_ns)
         return
     needed = lia_divisor(conn, subflow) if subflow.congestion == CONGESTION_LIA else subflow.cwnd
-    subflow.cwnd_acked += acked
-    if subflow.cwnd_acked >= needed:
-        subflow.cwnd_acked -= needed
-        subflow.cwnd += subflow.mss
-        if subflow.cwnd_acked > needed:
-            subflow.cwnd_acked = 0
+    needed = max(needed, <uint64_t>subflow.mss)
+    # octet by octet (RFC 5681 §3.1, RFC 3465): in whole segments it would lag by half a segment on average
+    subflow.cwnd_acked += min(acked, needed) * subflow.mss
+    subflow.cwnd += subflow.cwnd_acked // needed
+    subflow.cwnd_acked %= needed

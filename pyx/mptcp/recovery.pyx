@@ -69,6 +69,21 @@ cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t
         subflow.rack_rtt_ns = plane.now_ns - sent_ns
 
 
+cdef void recovery_answered(const plane_t *plane, subflow_t *subflow) noexcept nogil:
+    """An ACK without news, a round trip after the peer was asked: what was sent before the question is lost.
+
+    Of a segment that was repeated with nothing sent behind it no SACK could tell, and an answer is something
+    sent later that has arrived (RFC 8985 §3.1).
+    """
+    if subflow.question_ns == 0 or plane.now_ns - subflow.question_ns < subflow.min_rtt_ns:
+        return
+    if subflow.question_ns > subflow.rack_ns:
+        subflow.rack_ns = subflow.question_ns
+        subflow.rack_end = 0
+        subflow.rack_rtt_ns = plane.now_ns - subflow.question_ns
+    subflow.question_ns = 0
+
+
 cdef int64_t reordering_window(const subflow_t *subflow) noexcept nogil:
     """RFC 8985 §6.2 step 4."""
     cdef int64_t window

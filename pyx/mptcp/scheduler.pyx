@@ -18,9 +18,10 @@ cdef int has_room(const plane_t *plane, const conn_t *conn, subflow_t *subflow) 
     """Room for what is sent at once; an idle subflow may always send a segment.
 
     With super-packets a third of the window is waited for, as long as ACKs are due: small ones cost as much.
+    At a pace of less than two segments a millisecond there is nothing to save, and the window to lose.
     """
     cdef uint64_t wanted = subflow.mss
-    cdef uint64_t data
+    cdef uint64_t data, quantum
     if subflow.lost_count:
         return 0
     if subflow.inflight == 0:
@@ -29,8 +30,10 @@ cdef int has_room(const plane_t *plane, const conn_t *conn, subflow_t *subflow) 
     if subflow.snd_nxt + subflow.mss > subflow.snd_edge:
         return 0
     if conn.carrier_count and conn.tx_end > conn.tx_nxt:
-        data = min(conn.tx_end - conn.tx_nxt, <uint64_t>SUPER_PACKET)
-        wanted = max(wanted, min(min(data, subflow.cwnd // 3), pacing_quantum(plane, subflow)))
+        quantum = pacing_quantum(plane, subflow)
+        if quantum > 2 * <uint64_t>subflow.mss:
+            data = min(conn.tx_end - conn.tx_nxt, <uint64_t>SUPER_PACKET)
+            wanted = max(wanted, min(min(data, subflow.cwnd // 3), quantum))
     if sender_room(subflow) >= wanted:
         return 1
     congestion_used(subflow, 1)

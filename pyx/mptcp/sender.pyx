@@ -18,6 +18,7 @@ from mpcore.mptcp.frto cimport FRTO_FORWARD, frto_judge
 from mpcore.mptcp.pacing cimport pacing_sent
 from mpcore.mptcp.pathmtu cimport pathmtu_acked, pathmtu_only_tried
 from mpcore.mptcp.recovery cimport (
+    recovery_answered,
     recovery_delivered,
     recovery_detect,
     recovery_duplicate,
@@ -492,6 +493,8 @@ cdef void sender_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t 
     if not subflow.sack:
         recovery_without_sack(subflow, delivered, duplicate)
     elif subflow.sacked_count or subflow.recovering:
+        if not delivered and not advanced:
+            recovery_answered(plane, subflow)
         recovery_detect(plane, subflow)
     left = subflow.recovering and ack >= subflow.recovery_point
     if left:

@@ -267,6 +267,7 @@ cdef void transmit_probes(plane_t *plane, conn_t *conn) noexcept nogil:
     cdef int i
     for i in range(SUBFLOW_MAX):
         if can_carry(conn.subflows[i]) and emit_probe(plane, conn, conn.subflows[i]) == EMIT_OK:
+            conn.subflows[i].question_ns = plane.now_ns
             count(plane, COUNTER_PROBE_TX)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from mpcore.counters import Counter
@@ -50,6 +52,23 @@ def after_a_loss(segments: int, rtt_ns: int = RTT, **options: bool) -> Plane:
     lose(plane, rtt_ns)
     assert 0.65 * before <= window(plane) <= 0.75 * before
     return plane
+
+
+def test_renos_window_grows_by_every_ack() -> None:
+    """RFC 5681 §3.1 equation 3, RFC 3465: a segment a round trip, in parts, none of which is lost."""
+    plane = Plane(congestion="reno")
+    use(plane, 3)
+    lose(plane)
+    before = window(plane)
+    fill(plane)
+    first, end = plane.subflow()["snd_una"], plane.subflow()["snd_nxt"]
+    plane.advance(RTT)
+    grown = []
+    for offset in range(first + MSS, end + 1, MSS):
+        acked(plane, offset)
+        grown.append(window(plane))
+    assert all(0 < later - earlier < 1 for earlier, later in pairwise([before, *grown]))
+    assert before + 0.8 < grown[-1] <= before + 1
 
 
 @pytest.mark.parametrize("how", ["pause", "trickle"])

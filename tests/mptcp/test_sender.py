@@ -386,6 +386,33 @@ def test_a_probe_shows_what_is_lost_before_it() -> None:
     assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
 
 
+def test_a_repeat_that_is_lost_alone_is_found_by_asking() -> None:
+    """RFC 8985 §3.1: nothing was sent behind it, so no SACK could tell; the answer to a question does."""
+    plane = Plane()
+    first = grown(plane)
+    in_flight(plane, 6)
+    end = first + 6 * MSS
+    plane.advance(RTT)
+    assert resent(acked(plane, first, (first + MSS, end)), first)
+    output = plane.advance(4 * RTT + 60 * MS)
+    assert output.any_to_network(payload_size(0))
+    assert not resent(output, first)
+    plane.advance(RTT)
+    assert resent(acked(plane, first, (first + MSS, end)), first)
+    assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
+
+
+def test_an_ack_that_crosses_a_question_is_no_answer() -> None:
+    plane = Plane()
+    first = grown(plane)
+    in_flight(plane, 6)
+    end = first + 6 * MSS
+    plane.advance(RTT)
+    acked(plane, first, (first + MSS, end))
+    plane.advance(4 * RTT + 60 * MS)
+    assert not resent(acked(plane, first, (first + MSS, end)), first)
+
+
 def test_a_probe_that_repaired_a_loss_counts_as_one() -> None:
     """RFC 8985 §7.4.2."""
     plane = Plane()

@@ -118,7 +118,7 @@ def two_subflows_to_one_tcp(control: str, seeds: range, rounds: int) -> float:
 
 def test_two_subflows_through_one_bottleneck_take_the_share_of_one_tcp() -> None:
     """RFC 6356 §1, goal 2. Few losses decide in so short a time; --full shows the mean closer to 1."""
-    assert 0.7 < two_subflows_to_one_tcp("lia", range(1, 3), rounds=300) < 1.4
+    assert 0.7 < two_subflows_to_one_tcp("lia", range(1, 5), rounds=300) < 1.4
 
 
 @pytest.mark.full
@@ -132,10 +132,13 @@ def test_coupled_subflows_take_one_share_and_others_two(control: str, least: flo
 def test_two_bottlenecks_give_at_least_what_the_better_one_gives(packets: list[int]) -> None:
     """RFC 6356 §1, goal 1: one path would get half of the better link beside the flow that is there."""
     rivals = [contender("reno", 40, 0), contender("reno", 40, 1)]
-    result = run(40, packets, [contender("lia", 40, 0, 1), *rivals], rounds=200, seed=1)
+    ours = [
+        run(40, packets, [contender("lia", 40, 0, 1), *rivals], rounds=200, seed=seed).goodput_bps[0]
+        for seed in range(1, 5)  # few losses decide in each
+    ]
     best = max(packets) * 1420 * 8 * 1000 // 40 / 2
-    assert result.goodput_bps[0] > 0.95 * best, result.goodput_bps
-    assert result.goodput_bps[0] < 1.5 * best, "and it leaves the rivals theirs"
+    assert mean(ours) > 0.95 * best, ours
+    assert mean(ours) < 1.5 * best, "and it leaves the rivals theirs"
 
 
 def test_plain_hosts_compete_too_and_a_seed_repeats() -> None:
