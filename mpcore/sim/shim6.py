@@ -202,7 +202,8 @@ class Shim6Node:
 
     def say(self, local: bytes, peer: bytes, content: int = 0, fii: int = 0) -> None:
         """Let a program send a packet between two ULIDs, by a fork if there is one."""
-        path = self.forks.get((local, peer, fii)) or self.paths.get((local, peer))
+        fork = self.forks.get((local, peer, fii))
+        path = fork if fork is not None and fork.rewrites else self.paths.get((local, peer))
         if path is None or not path.rewrites:
             self._cloud.send(Packet(local, peer, ulids=(local, peer), content=content))
         else:

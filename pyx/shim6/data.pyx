@@ -238,7 +238,8 @@ cdef inline int64_t find_outgoing(const shim6_plane_t *plane, const packet_t *pa
     cdef int64_t slot = -1
     if fii != 0:
         slot = find_ulids(plane, packet.data + SOURCE, packet.data + DESTINATION, fii)
-    if slot < 0:
+    # a fork that cannot send yet has its packets leave by the plain context, as in the kernel's sets
+    if slot < 0 or not plane.contexts[slot].rewriting:
         slot = find_ulids(plane, packet.data + SOURCE, packet.data + DESTINATION, 0)
     return slot
 

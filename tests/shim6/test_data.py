@@ -257,6 +257,15 @@ def test_without_its_fork_a_packet_is_the_plain_contexts() -> None:
     assert tag_of(plane.process(OUT, data, 1)) == TAG_B
 
 
+def test_a_fork_that_cannot_send_yet_leaves_its_packets_to_the_plain_context() -> None:
+    """RFC 5533 §11: before R2 nothing is known of the peer's tag, and the ULIDs may be dead."""
+    plane = engine(SWITCHED, replace(FORK, tag_peer=None))
+    plane.add_fork_rule(ForkRule(fii=7, dscp=46))
+    data = with_class(packet(A1, B1, TCP), 46 << 2)
+    assert tag_of(plane.process(OUT, data, 1)) == TAG_B
+    assert [one.number for one in plane.take_activity()] == [1]
+
+
 def test_a_fork_on_its_ulids_has_the_header_all_the_same() -> None:
     """Without, the peer would take its packets for the plain context's, and answer by that."""
     fork = replace(FORK, locator_local=A1, locator_peer=B1)
