@@ -207,7 +207,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t suspect            # no answer since a timeout: last choice for new data
     int64_t rack_ns            # send time of the latest sent segment known delivered (RFC 8985 §6.2)
     int64_t rack_rtt_ns
-    int64_t question_ns        # when the peer was last asked without data, and has not answered, 0 none
+    int64_t question_ns        # when a silent peer was asked without data, and has not answered, 0 none
     uint64_t rack_end
     uint64_t delivered_max     # highest offset delivered
     uint8_t reordered          # reordering was seen on this path

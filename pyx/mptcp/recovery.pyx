@@ -70,7 +70,7 @@ cdef void recovery_delivered(plane_t *plane, subflow_t *subflow, const segment_t
 
 
 cdef void recovery_answered(const plane_t *plane, subflow_t *subflow) noexcept nogil:
-    """An ACK without news, a round trip after the peer was asked: what was sent before the question is lost.
+    """An ACK without news, a round trip after the silent peer was asked: what was sent before is lost.
 
     Of a segment that was repeated with nothing sent behind it no SACK could tell, and an answer is something
     sent later that has arrived (RFC 8985 §3.1).

@@ -264,11 +264,15 @@ cdef subflow_t *transmit_subflow(conn_t *conn) noexcept nogil:
 
 
 cdef void transmit_probes(plane_t *plane, conn_t *conn) noexcept nogil:
+    cdef subflow_t *subflow
     cdef int i
     for i in range(SUBFLOW_MAX):
-        if can_carry(conn.subflows[i]) and emit_probe(plane, conn, conn.subflows[i]) == EMIT_OK:
-            conn.subflows[i].question_ns = plane.now_ns
+        subflow = conn.subflows[i]
+        if can_carry(subflow) and emit_probe(plane, conn, subflow) == EMIT_OK:
             count(plane, COUNTER_PROBE_TX)
+            # what breaks a silence is the answer; on other paths the next ACK may have left before
+            if plane.now_ns - subflow.last_rx_ns >= sender_patience(subflow):
+                subflow.question_ns = plane.now_ns
 
 
 cdef int transmit_heard_since(const conn_t *conn, int64_t since_ns) noexcept nogil:

@@ -386,31 +386,49 @@ def test_a_probe_shows_what_is_lost_before_it() -> None:
     assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
 
 
-def test_a_repeat_that_is_lost_alone_is_found_by_asking() -> None:
-    """RFC 8985 §3.1: nothing was sent behind it, so no SACK could tell; the answer to a question does."""
-    plane = Plane()
+def repeated_alone(plane: Plane) -> tuple[int, tuple[int, int]]:
+    """Repeat the first of six segments, the others SACKed, none behind it; return its offset, and theirs."""
     first = grown(plane)
     in_flight(plane, 6)
-    end = first + 6 * MSS
+    others = (first + MSS, first + 6 * MSS)
     plane.advance(RTT)
-    assert resent(acked(plane, first, (first + MSS, end)), first)
+    assert resent(acked(plane, first, others), first)
+    return first, others
+
+
+def asked_in_silence(plane: Plane, first: int) -> None:
+    """Let silence go by until the peer is asked for an answer, which repeats nothing."""
     output = plane.advance(4 * RTT + 60 * MS)
     assert output.any_to_network(payload_size(0))
     assert not resent(output, first)
+
+
+def test_a_repeat_that_is_lost_alone_is_found_by_asking() -> None:
+    """RFC 8985 §3.1: nothing was sent behind it, so no SACK could tell; the answer to a question does."""
+    plane = Plane()
+    first, others = repeated_alone(plane)
+    asked_in_silence(plane, first)
     plane.advance(RTT)
-    assert resent(acked(plane, first, (first + MSS, end)), first)
+    assert resent(acked(plane, first, others), first)
     assert plane.counter(Counter.SUBFLOW_TIMEOUT) == 0
 
 
 def test_an_ack_that_crosses_a_question_is_no_answer() -> None:
     plane = Plane()
-    first = grown(plane)
-    in_flight(plane, 6)
-    end = first + 6 * MSS
-    plane.advance(RTT)
-    acked(plane, first, (first + MSS, end))
-    plane.advance(4 * RTT + 60 * MS)
-    assert not resent(acked(plane, first, (first + MSS, end)), first)
+    first, others = repeated_alone(plane)
+    asked_in_silence(plane, first)
+    assert not resent(acked(plane, first, others), first)
+
+
+def test_on_a_path_that_is_heard_of_an_ack_need_not_be_the_answer() -> None:
+    """The host's socket asks, and the peer has more to say on the way, by a queue that has grown."""
+    plane = Plane()
+    first, others = repeated_alone(plane)
+    plane.advance(5 * MS)
+    asked = plane.host(b"", seq=plane.state["bytes_sent"] + plane.state["bytes_in_flight"] - 1)
+    assert asked.any_to_network(payload_size(0))
+    plane.advance(RTT + 5 * MS)
+    assert not resent(acked(plane, first, others), first)
 
 
 def test_a_probe_that_repaired_a_loss_counts_as_one() -> None:
