@@ -287,7 +287,10 @@ def _decode(wanted: type, value: object) -> ExcludeRule | IPv6Network:
     if wanted is IPv6Network:
         if not isinstance(value, str):
             raise ValueError('Expected a string such as "2001:db8:1::/48"')
-        return IPv6Network(value)
+        try:
+            return IPv6Network(value)
+        except ValueError as error:
+            raise ValueError(f"{value!r} is no IPv6 prefix ({error})") from None
     if wanted is not ExcludeRule:
         raise NotImplementedError(wanted)
     if isinstance(value, bool) or not isinstance(value, str | int):

@@ -114,7 +114,7 @@ def test_a_place_without_such_a_class_is_refused(place: str, problem: str) -> No
         ("forks=[{fii=1, dscp=1, mark_mask=1}]", "shim6.forks: mark_mask without mark"),
         ("forks=[{fii=1, dscp=1}, {fii=1, dscp=2}]", "shim6: two forks have the same fii"),
         ("forks=[{fii=1, dscp=1, local_prefixes=[3]}]", "shim6.forks.local_prefixes: Expected a string"),
-        ("forks=[{fii=1, dscp=1, peer_prefixes=['a']}]", "shim6.forks.peer_prefixes: "),
+        ("forks=[{fii=1, dscp=1, peer_prefixes=['a']}]", "shim6.forks.peer_prefixes: 'a' is no IPv6 prefix"),
         ("forks=[{fii=1, dcsp=1}]", "shim6.forks.dcsp: unknown key; did you mean dscp?"),
         ("sendtimeout=3", "shim6.sendtimeout: unknown key; did you mean send_timeout_s?"),
     ],

@@ -24,7 +24,7 @@ from mpcore.host.shim6_rules import (
     ULIDS,
     forked_set,
     wanted_set,
-)  # fmt: skip
+)
 from mpcore.shim6.effects import Path
 from mpcore.shim6.heuristic import FlowKey
 from mpcore.shim6.locators import Pair

@@ -9,6 +9,7 @@ from mpcore.shim6.forks import Forks
 from mpcore.shim6.locators import Pair
 from mpcore.shim6.policy import Candidate
 from mpcore.shim6.settings import SECOND, Shim6Settings
+from mpcore.sim.shim6 import Packet
 from mpcore.wire.shim6 import ForkedInstance, Preference, find_option, parse_message
 from tests.shim6.world import A1, A2, B1, B2, C1, Pairing
 
@@ -31,7 +32,7 @@ class Forked(Pairing):
         self.a.say(A1, B1, now_ns << 1 | 1, FII)
         self.cloud.clock.call_later(SECOND // 4, self._talk)
 
-    def _hear(self, packet) -> None:  # type: ignore[no-untyped-def]
+    def _hear(self, packet: Packet) -> None:
         if packet.content & 1:
             self.forked_ns.append(packet.content >> 1)
         else:
