@@ -45,7 +45,9 @@ cdef class NetlinkQueue(PacketQueue):
     cdef object binding            # the NetfilterQueue that bound the queue; None for a foreign socket
     cdef readonly uint16_t number
     cdef bint repeat_received      # rewritten packets from the network go through their hook again
-    cdef int slots                 # datagrams read by one system call
+    cdef int slots                 # datagrams that one system call reads at most
+    cdef int take                  # and at the moment
+    cdef uint32_t large_bytes      # size of the largest datagram lately
     cdef uint8_t *slab             # slots * SLOT_SIZE bytes; owner: this object
     cdef mmsghdr *messages         # one a slot
     cdef iovec *places             # one a slot
@@ -69,6 +71,7 @@ cdef class NetlinkQueue(PacketQueue):
     cdef int configure(self, uint32_t max_length, uint32_t flags) except -1
     cdef int unbind(self) except -1
     cdef int receive(self, int capacity) noexcept nogil
+    cdef void choose_take(self) noexcept nogil
     cdef bint next_packet(self, packet_t *packet) noexcept nogil
     cdef void next_slot(self) noexcept nogil
     cdef void note_status(self, int status, uint32_t seq) noexcept nogil

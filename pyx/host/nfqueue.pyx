@@ -36,6 +36,9 @@ cdef enum:
     PART_MAX = 1023            # iovecs of one sendmsg; the kernel's limit (UIO_MAXIOV) is 1024
     HEAD_MAX = 512
     SEND_MAX = 1 << 20         # bytes of one sendmsg: the kernel copies it into one block
+    TAKE_LEAST = 4             # datagrams a system call, however large
+    TAKE_BYTES = 256 << 10     # that one system call is to bring: so much is still cached when it is passed on
+    FORGET = 8                 # system calls in which the size of the largest datagram shrinks by 1/e
     COPY_RANGE = 65531         # a netlink attribute's most
     RECV_LIMIT = 64            # packets that one call of the Python face returns
     CONFIG_TIMEOUT_MS = 1000
@@ -181,10 +184,11 @@ cdef class NetlinkQueue(PacketQueue):
     """The kernel's queue `number`, driven by raw netlink.
 
     `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full
-    queue lets packets through instead of dropping them; `slots`: datagrams a system call; `repeat_received`:
-    a packet from the network that was rewritten goes through the rules of its hook again, where others may
-    wait for what it is now. `descriptor` takes over the socket of a queue that is configured already (it is
-    duplicated), for instance one kept across a restart. Raises HostError when the queue cannot be had.
+    queue lets packets through instead of dropping them; `slots`: datagrams a system call, fewer while some are
+    large; `repeat_received`: a packet from the network that was rewritten goes through the rules of its hook
+    again, where others may wait for what it is now. `descriptor` takes over the socket of a queue that is
+    configured already (it is duplicated), for instance one kept across a restart. Raises HostError when the
+    queue cannot be had.
     """
 
     def __cinit__(self, uint16_t number, *, uint32_t max_length=8192, bint gso=True, bint fail_open=True,
@@ -194,6 +198,7 @@ cdef class NetlinkQueue(PacketQueue):
             raise ValueError("slots must lie in 1…1024")
         self.number = number
         self.slots = slots
+        self.take = slots
         self.mark_seen = mark_seen
         self.mark_leave = mark_leave
         self.mark_taken = mark_taken
@@ -287,7 +292,7 @@ cdef class NetlinkQueue(PacketQueue):
 
     cdef int receive(self, int capacity) noexcept nogil:
         """Read datagrams into the slots; returns how many, 0 for none now, or a negative errno."""
-        cdef int most = min(capacity, self.slots)
+        cdef int most = min(capacity, self.take)
         cdef int count = recvmmsg(self.descriptor, self.messages, most, MSG_DONTWAIT, NULL)
         self.counters.receive_calls += 1
         if count < 0:
@@ -296,9 +301,19 @@ cdef class NetlinkQueue(PacketQueue):
                 return 0
             return 0 if c_errno in (EAGAIN, EINTR) else -c_errno
         self.received = count
+        self.choose_take()
         self.slot = -1
         self.next_slot()
         return count
+
+    cdef void choose_take(self) noexcept nogil:
+        """Read fewer datagrams at a time while some are large: what lets a sender go on must not wait for all."""
+        cdef uint32_t largest = 0
+        cdef int i
+        for i in range(self.received):
+            largest = max(largest, self.messages[i].msg_len)
+        self.large_bytes = max(largest, self.large_bytes - self.large_bytes // FORGET)
+        self.take = min(max(TAKE_BYTES // max(self.large_bytes, 1), TAKE_LEAST), self.slots)
 
     cdef void next_slot(self) noexcept nogil:
         self.slot += 1

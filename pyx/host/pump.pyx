@@ -27,8 +27,10 @@ cdef extern from "<time.h>" nogil:
 
 
 cdef enum:
-    FLUSH_EVERY = 2            # batches without a pause after which owed ACKs go out all the same
+    FLUSH_PACKETS = 128        # without a pause, after which owed ACKs go out all the same
+    FLUSH_BYTES = 1 << 20      # the same: the host's socket wakes its program at a third of its buffer
     FEW_PACKETS = 4            # in a batch: somebody may be waiting for each
+    FEW_BYTES = 16 << 10       # of these
 
 
 # While packets come without a pause, new connections wait so long for their further paths.
@@ -54,6 +56,13 @@ cdef bint can_wait(const packet_t *packets, int count) noexcept nogil:
         if packets[i].verdict != VERDICT_DROP:
             return False
     return True
+
+
+cdef int batch_bytes(const packet_t *packets, int count) noexcept nogil:
+    cdef int i, total = 0
+    for i in range(count):
+        total += packets[i].size
+    return total
 
 
 def now_ns():
@@ -85,8 +94,8 @@ cdef class Pump:
     def turn(self, int batches):
         """Handle up to `batches` batches and all that follows from them; return the packets handled."""
         cdef int total = 0
-        cdef int since_flush = 0
-        cdef int count
+        cdef int owed_packets = 0, owed_bytes = 0    # since ACKs went out
+        cdef int count, size
         cdef int64_t told_ns = clock_ns()
         cdef bint late
         cdef list keep = []
@@ -96,17 +105,19 @@ cdef class Pump:
             if count <= 0:
                 break
             total += count
+            owed_packets += count
+            size = batch_bytes(self.packets, count)
+            owed_bytes += size
             self.decide(count, keep)
-            late = can_wait(self.packets, count)
+            late = size <= FEW_BYTES and can_wait(self.packets, count)
             if not late:
                 self.queue.send_verdicts(self.packets, count)
             keep.clear()
             self.settle()
             if late:
                 self.queue.send_verdicts(self.packets, count)
-            since_flush += 1
-            if since_flush >= FLUSH_EVERY:
-                since_flush = 0
+            if owed_packets >= FLUSH_PACKETS or owed_bytes >= FLUSH_BYTES:
+                owed_packets = owed_bytes = 0
                 self.engine.flush(clock_ns())
                 self.drain()
                 if clock_ns() - told_ns > NEWS_WAIT_NS:

@@ -159,6 +159,28 @@ def test_more_packets_than_slots_come_in_turns(backend: type[NetlinkQueue | Simp
         assert pair.received(10) == payloads
 
 
+@in_namespace
+def test_large_packets_come_a_few_at_a_time() -> None:
+    with NetlinkQueue(NUMBER) as queue:
+        pair = Pair()
+        pair.sender.setsockopt(socket.SOL_SOCKET, SO_SNDBUFFORCE, 16 << 20)
+
+        def sizes(payload: bytes, count: int) -> list[int]:
+            pair.send(*[payload] * count)
+            taken = []
+            while sum(taken) < count:
+                packets = queue.recv(5000)
+                assert packets, queue.stats()
+                taken.append(len(packets))
+                queue.verdicts([(packet, Verdict.DROP, None) for packet in packets])
+            return taken
+
+        assert sizes(b"small", 100) == [64, 36]
+        assert sizes(bytes(60_000), 70)[1:] == [4, 2]  # the first call cannot know
+        assert sizes(b"small", 100)[0] == 4
+        assert sizes(b"small", 2000)[-2] == 64
+
+
 @BACKENDS
 @in_namespace
 def test_a_number_in_use_is_refused(backend: type[NetlinkQueue | SimpleQueue]) -> None:
