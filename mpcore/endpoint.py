@@ -291,10 +291,14 @@ class Endpoint:
 
     def poll_timeout(self) -> int | None:
         """Return when handle_timeout is due, None when nothing waits."""
+        candidates = (self.engine.next_timeout(), self.poll_control_timeout())
+        return min((each for each in candidates if each is not None), default=None)
+
+    def poll_control_timeout(self) -> int | None:
+        """Return the same for a driver that looks after the engine's timers itself."""
         if self._news:
             return self._now_ns
         candidates = (
-            self.engine.next_timeout(),
             self._negotiator.poll_timeout(),
             self._joins.poll_timeout(),
             self._table.deadlines.first(),

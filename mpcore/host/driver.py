@@ -1,8 +1,9 @@
 """The loop of the daemon: packets, timers, addresses and control clients, one thread for all.
 
 A packet comes by the queue's descriptor, is decided by the pump's engine or by the endpoint, and what follows
-leaves by raw sockets before the loop sleeps again. A change of addresses or routes comes by netlink. The loop
-sleeps until the endpoint's next deadline.
+leaves by raw sockets before the loop sleeps again: all of that in the pump, which returns here only when
+something else is to be done: a deadline that is not the engine's, a change of addresses or routes by netlink,
+a client.
 """
 
 import logging
@@ -30,8 +31,6 @@ from mpcore.host.shim6_host import Shim6Host
 from mpcore.shim6.events import Event as Shim6Event
 
 BATCHES_A_TURN = 32  # then timers, netlink and clients get their turn
-SECOND_NS = 1_000_000_000
-IDLE_S = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +80,10 @@ class Driver:
         self._pump = Pump(
             endpoint, queue, self._open_sender, None if attention is None else attention.keep_up
         )
-        self._wakeups = 0
         if config.queue.backend == "netlink" and config.queue.gso:
             endpoint.engine.hold_carriers(config.queue.max_length // 4)
         self._stopping = False
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
         self._selector.register(queue.fileno(), selectors.EVENT_READ, self._on_packets)
         self._selector.register(monitor.fileno(), selectors.EVENT_READ, self._on_addresses)
         if self._routing is not None:
@@ -138,22 +136,28 @@ class Driver:
         if self._shim6 is not None:
             queues += self._shim6.queue_stats()
             senders += self._shim6.sender_stats()
-        counted = costs(queues, senders, self._wakeups)
+        counted = costs(queues, senders, self._pump.wakeups)
         return counted if self._routing is None else counted | self._routing.stats()
 
     def _turn(self) -> None:
-        self._wakeups += 1
         due = self._next_due()
-        for key, _ in self._selector.select(sleep_s(due)):
-            if key.data is self._control:
-                self._control.handle_ready(key)
-            else:
-                handle: Callable[[], None] = key.data
-                handle()
+        for descriptor in self._pump.serve(self._selector.fileno(), due, BATCHES_A_TURN):
+            self._on_ready(descriptor)
         # what became due meanwhile is due before the next sleep
         if due is not None and due <= (now := now_ns()):
             self._on_time(now)
         self._publish()
+
+    def _on_ready(self, descriptor: int) -> None:
+        """Do what is to be done when `descriptor` is ready, unless another has just closed it."""
+        key = self._selector.get_map().get(descriptor)
+        if key is None:
+            return
+        if key.data is self._control:
+            self._control.handle_ready(key)
+        else:
+            handle: Callable[[], None] = key.data
+            handle()
 
     def _next_due(self) -> int | None:
         return min((due for poll, _ in self._timers if (due := poll()) is not None), default=None)
@@ -180,7 +184,7 @@ class Driver:
         """Yield what has deadlines: what is nearest to the network first."""
         if self._routing is not None:
             yield self._routing.poll_timeout, self._routing.handle_timeout
-        yield self._endpoint.poll_timeout, self._on_endpoint_timeout
+        yield self._endpoint.poll_control_timeout, self._on_endpoint_timeout
         if self._shim6 is not None:
             yield self._shim6.poll_timeout, self._on_shim6_timeout
         yield self._paths.poll_timeout, self._on_paths_timeout
@@ -293,13 +297,6 @@ class Driver:
         except HostError:
             # the address is gone; an unbound socket lets the RST out by whatever route is left
             return RawSender(4 if len(source) == 4 else 6, mark=mark)
-
-
-def sleep_s(due_ns: int | None) -> float:
-    """Return for how many seconds the loop may wait, IDLE_S at most."""
-    if due_ns is None:
-        return IDLE_S
-    return min(max((due_ns - now_ns()) / SECOND_NS, 0.0), IDLE_S)
 
 
 def interface_mtu(name: str) -> int:

@@ -1,6 +1,6 @@
 """The loop that moves batches between a packet queue, an engine and raw sockets."""
 
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint64_t
 
 from mpcore.engine cimport Engine
 from mpcore.host.nfqueue cimport PacketQueue
@@ -19,7 +19,12 @@ cdef class Pump:
     cdef object before_verdicts  # callable without arguments, or None
     cdef list senders          # RawSender by port, None where not yet used
     cdef packet_t packets[64]
+    cdef bint asked            # since serve or another of its methods was called, Python was
+    cdef readonly uint64_t wakeups
 
+    cdef int wait_ms(self, int64_t due) noexcept
+    cdef int expire(self) except -1
+    cdef int handle(self, int batches) except -1
     cdef int decide(self, int count, list keep) except -1
     cdef int settle(self) except -1
     cdef int finish(self) except -1

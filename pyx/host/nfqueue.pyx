@@ -37,7 +37,7 @@ cdef enum:
     HEAD_MAX = 512
     SEND_MAX = 1 << 20         # bytes of one sendmsg: the kernel copies it into one block
     TAKE_LEAST = 4             # datagrams a system call, however large
-    TAKE_BYTES = 256 << 10     # that one system call is to bring: so much is still cached when it is passed on
+    TAKE_BYTES = 256 << 10     # that one system call is to bring: so much is still cached when it leaves
     FORGET = 8                 # system calls in which the size of the largest datagram shrinks by 1/e
     COPY_RANGE = 65531         # a netlink attribute's most
     RECV_LIMIT = 64            # packets that one call of the Python face returns
@@ -184,8 +184,8 @@ cdef class NetlinkQueue(PacketQueue):
     """The kernel's queue `number`, driven by raw netlink.
 
     `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full
-    queue lets packets through instead of dropping them; `slots`: datagrams a system call, fewer while some are
-    large; `repeat_received`: a packet from the network that was rewritten goes through the rules of its hook
+    queue lets packets through instead of dropping them; `slots`: datagrams a system call, fewer while some
+    are large; `repeat_received`: a packet from the network that was rewritten goes through the rules of its hook
     again, where others may wait for what it is now. `descriptor` takes over the socket of a queue that is
     configured already (it is duplicated), for instance one kept across a restart. Raises HostError when the
     queue cannot be had.
@@ -307,7 +307,7 @@ cdef class NetlinkQueue(PacketQueue):
         return count
 
     cdef void choose_take(self) noexcept nogil:
-        """Read fewer datagrams at a time while some are large: what lets a sender go on must not wait for all."""
+        """Read fewer at a time while some are large: what lets a sender go on must not wait for all."""
         cdef uint32_t largest = 0
         cdef int i
         for i in range(self.received):

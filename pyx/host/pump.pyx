@@ -1,12 +1,15 @@
 """The loop that moves batches between a packet queue, an engine and raw sockets."""
 
+import os
+
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from libc.errno cimport EINTR, errno as c_errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t
-
 
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.rawsock cimport RawSender
+from mpcore.mptcp.types cimport NEVER
 from mpcore.store.packet cimport (
     PACKET_CHECKSUM_NOT_READY,
     PORT_CARRIER,
@@ -25,8 +28,18 @@ cdef extern from "<time.h>" nogil:
     enum:
         CLOCK_MONOTONIC
 
+cdef extern from "<sys/epoll.h>" nogil:
+    union epoll_data:
+        int fd
+    struct epoll_event:
+        uint32_t events
+        epoll_data data
+    int epoll_wait(int epoll, epoll_event *events, int capacity, int timeout_ms)
+
 
 cdef enum:
+    READY_MAX = 16             # descriptors that one call tells of
+    WAIT_MS_MAX = 60000
     FLUSH_PACKETS = 128        # without a pause, after which owed ACKs go out all the same
     FLUSH_BYTES = 1 << 20      # the same: the host's socket wakes its program at a third of its buffer
     FEW_PACKETS = 4            # in a batch: somebody may be waiting for each
@@ -91,8 +104,56 @@ cdef class Pump:
         self.before_verdicts = before_verdicts
         self.senders = []
 
+    def serve(self, int epoll, object due_ns, int batches):
+        """Wait, and handle packets and the engine's timers, until something else is to be done.
+
+        `epoll`: descriptor of an epoll instance with the queue's descriptor and others; `due_ns`: when the
+        caller has to do something, None for never; `batches`: after which it is asked again.
+        Returns the other descriptors that are ready: none where `due_ns` has come, Python had to decide on
+        something, which may have changed what is due, or a signal came. Raises OSError.
+        """
+        cdef epoll_event[READY_MAX] ready
+        cdef int64_t due = NEVER if due_ns is None else due_ns
+        cdef int count, timeout_ms
+        self.asked = False
+        while not self.asked:
+            timeout_ms = self.wait_ms(due)
+            with nogil:
+                count = epoll_wait(epoll, ready, READY_MAX, timeout_ms)
+            self.wakeups += 1
+            if count < 0:
+                if c_errno == EINTR:
+                    return []
+                raise OSError(c_errno, os.strerror(c_errno))
+            others = [ready[i].data.fd for i in range(count) if ready[i].data.fd != self.queue.descriptor]
+            if count > len(others):
+                self.handle(batches)
+            self.expire()
+            if others or due <= clock_ns():
+                return others
+        return []
+
+    cdef int wait_ms(self, int64_t due) noexcept:
+        """Return for how long to wait, in whole milliseconds."""
+        cdef int64_t wait_ns = min(due, self.engine.deadline()) - clock_ns()
+        return <int>min(max(wait_ns + 999999, 0) // 1000000, WAIT_MS_MAX)
+
+    cdef int expire(self) except -1:
+        """Let the engine's timers fire that are due."""
+        cdef int64_t now = clock_ns()
+        if self.engine.deadline() <= now:
+            self.engine.expire(now)
+            self.settle()
+            self.finish()
+        return 0
+
     def turn(self, int batches):
         """Handle up to `batches` batches and all that follows from them; return the packets handled."""
+        self.asked = True
+        return self.handle(batches)
+
+    cdef int handle(self, int batches) except -1:
+        """Handle up to `batches` batches; Python's side is looked after where it was asked."""
         cdef int total = 0
         cdef int owed_packets = 0, owed_bytes = 0    # since ACKs went out
         cdef int count, size
@@ -128,6 +189,7 @@ cdef class Pump:
 
     def work(self):
         """Send what timers or control events made due."""
+        self.asked = True
         self.settle()
         self.finish()
 
@@ -158,7 +220,7 @@ cdef class Pump:
                 break
             packet = &self.packets[i]
             if packet.verdict == VERDICT_PUNT:
-                asked = True
+                asked = self.asked = True
                 data = PyBytes_FromStringAndSize(<const char *>packet.data, packet.size)
                 verdict = self.endpoint.handle_punt(packet.direction, data, clock_ns(),
                                                     not packet.flags & PACKET_CHECKSUM_NOT_READY)
@@ -183,10 +245,12 @@ cdef class Pump:
             full = self.engine.pump(clock_ns())
             self.drain()
             if self.engine.has_events():
+                self.asked = True
                 self.endpoint.handle_events(clock_ns(), postpone=True)
                 full = 1
-        for transmit in self.endpoint.take_transmits():
-            self.sender(self.engine.port(transmit.local)).send(transmit.data)
+        if self.asked:
+            for transmit in self.endpoint.take_transmits():
+                self.sender(self.engine.port(transmit.local)).send(transmit.data)
         return 0
 
     cdef int finish(self) except -1:
@@ -198,7 +262,7 @@ cdef class Pump:
 
     cdef int tell(self) except -1:
         """Let the endpoint decide on the paths of connections that are new."""
-        if self.endpoint.has_news:
+        if self.asked and self.endpoint.has_news:
             self.endpoint.handle_news(clock_ns())
             self.settle()
         return 0

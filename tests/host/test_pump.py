@@ -1,0 +1,99 @@
+"""The pump's wait: packets and the engine's timers without Python, and what makes it return."""
+
+import os
+import selectors
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from random import Random
+
+import pytest
+
+from mpcore.config import load_config
+from mpcore.endpoint import Endpoint
+from mpcore.host.nfqueue import NetlinkQueue
+from mpcore.host.pump import Pump, now_ns
+from mpcore.host.rawsock import RawSender
+from tests.host.namespace import in_namespace, run
+
+NUMBER = 78
+BATCHES = 4
+MS = 1_000_000
+SEEN = 0x10000000
+
+
+class Waiting:
+    """A pump whose loop knows its queue, and a pipe besides."""
+
+    def __init__(self, queue: NetlinkQueue) -> None:
+        self.queue = queue
+        endpoint = Endpoint(load_config(None, ()), rng=Random(1), now_ns=now_ns())
+        self.pump = Pump(endpoint, queue, lambda port: RawSender(4))
+        self.selector = selectors.EpollSelector()
+        self.reader, self.writer = os.pipe()
+        for descriptor in (queue.fileno(), self.reader):
+            self.selector.register(descriptor, selectors.EVENT_READ)
+
+    def serve(self, due_ns: int | None) -> list[int]:
+        return self.pump.serve(self.selector.fileno(), due_ns, BATCHES)
+
+
+@contextmanager
+def waiting() -> Iterator[Waiting]:
+    with NetlinkQueue(NUMBER) as queue:
+        run("iptables", "-w", "-t", "mangle", "-A", "OUTPUT", "-m", "mark", "!", "--mark", f"{SEEN}/{SEEN}",
+            "-j", "NFQUEUE", "--queue-num", str(NUMBER))  # fmt: skip
+        yield Waiting(queue)
+
+
+@in_namespace
+def test_it_returns_when_the_caller_has_something_to_do() -> None:
+    with waiting() as world:
+        due = now_ns() + 20 * MS
+        assert world.serve(due) == []
+        assert now_ns() >= due
+
+
+@in_namespace
+def test_it_tells_which_other_descriptor_is_ready() -> None:
+    with waiting() as world:
+        os.write(world.writer, b"x")
+        assert world.serve(None) == [world.reader]
+        assert world.serve(now_ns()) == [world.reader], "the caller has not read it"
+
+
+@in_namespace
+def test_packets_that_python_need_not_see_do_not_end_the_wait() -> None:
+    with waiting() as world, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        for _ in range(3):
+            udp.sendto(b"not TCP", udp.getsockname())
+        assert world.serve(now_ns() + 50 * MS) == []
+        assert world.pump.wakeups >= 2, "it went on waiting"
+        assert [udp.recv(100, socket.MSG_DONTWAIT) for _ in range(3)] == [b"not TCP"] * 3
+
+
+@in_namespace
+def test_a_packet_that_python_decides_on_ends_the_wait() -> None:
+    with waiting() as world, socket.socket() as tcp:
+        tcp.setblocking(False)
+        with suppress(BlockingIOError):
+            tcp.connect(("127.0.0.1", 9))
+        assert world.serve(None) == []
+
+
+@in_namespace
+def test_a_signal_ends_the_wait() -> None:
+    arrived = []
+    with waiting() as world:
+        signal.signal(signal.SIGALRM, lambda number, frame: arrived.append(number))
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        assert world.serve(None) == []
+    assert arrived == [signal.SIGALRM]
+
+
+@in_namespace
+def test_an_epoll_that_is_none_is_an_error() -> None:
+    with waiting() as world, pytest.raises(OSError, match=r"Bad file descriptor"):
+        world.pump.serve(-1, None, BATCHES)
