@@ -186,9 +186,9 @@ cdef class NetlinkQueue(PacketQueue):
     `max_length`: packets that may wait in the kernel; `gso`: take super-packets whole; `fail_open`: a full
     queue lets packets through instead of dropping them; `slots`: datagrams a system call, fewer while some
     are large; `repeat_received`: a packet from the network that was rewritten goes through the rules of its
-    hook again, where others may wait for what it is now. `descriptor` takes over the socket of a queue that is
-    configured already (it is duplicated), for instance one kept across a restart. Raises HostError when the
-    queue cannot be had.
+    hook again, where others may wait for what it is now. `descriptor` takes over the socket of a queue that
+    is configured already (it is duplicated), for instance one kept across a restart. Raises HostError when
+    the queue cannot be had.
     """
 
     def __cinit__(self, uint16_t number, *, uint32_t max_length=8192, bint gso=True, bint fail_open=True,

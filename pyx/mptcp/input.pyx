@@ -7,6 +7,7 @@ options obeyed (RFC 8684 §3: what TCP refuses has no MPTCP meaning either), and
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy
 
+from mpcore.mptcp.acking cimport acking_received
 from mpcore.mptcp.doubt cimport doubt_take_over
 from mpcore.mptcp.ecn cimport ecn_received
 from mpcore.mptcp.mapping cimport (
@@ -119,7 +120,7 @@ from mpcore.wire.mptcp cimport (
     mptcp_parse,
     mptcp_t,
 )
-from mpcore.wire.tcp cimport TCP_ACK, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_RST, TCP_SYN, TCP_URG, tcp_t
+from mpcore.wire.tcp cimport TCP_ACK, TCP_CWR, TCP_FIN, TCP_HAS_TIMESTAMP, TCP_RST, TCP_SYN, TCP_URG, tcp_t
 
 
 cdef enum:
@@ -228,10 +229,11 @@ cdef int stamp_expired(const plane_t *plane, const subflow_t *subflow) noexcept 
 cdef void note_stamp(const plane_t *plane, subflow_t *subflow, const tcp_t *tcp, uint64_t seq) noexcept nogil:
     """The time stamp to echo (RFC 7323 §4.3).
 
-    That of a mere repeat would have what it overtook refused (§5.3 R2 and R3). One that has expired gives way
+    While an ACK waits it stays that of what the ACK is for. That of a mere repeat would have what it overtook
+    refused (§5.3 R2 and R3). One that has expired gives way
     to whatever comes: all after it would be refused otherwise (§5.5).
     """
-    if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps:
+    if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps or subflow.ack_at_ns != NEVER:
         return
     if stamp_expired(plane, subflow) or (seq <= subflow.rcv_nxt <= seq + tcp.payload_size
                                          and <int32_t>(tcp.ts_val - subflow.ts_recent) > 0):
@@ -564,13 +566,13 @@ cdef int map_failure(plane_t *plane, conn_t *conn, subflow_t *subflow, int statu
 
 
 cdef int input_payload(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t seq,
-                       const mptcp_t *options) noexcept nogil:
+                       const mptcp_t *options, int marked) noexcept nogil:
     cdef const uint8_t *data = tcp.payload
     cdef uint32_t size = tcp.payload_size
     cdef uint32_t part
     cdef mapping_t mapping
     cdef int status
-    subflow.ack_now = 1
+    acking_received(plane, subflow, seq, size, marked or tcp.flags & TCP_CWR)
     if subflow.fin_seen and seq + size > subflow.fin_seq:
         # nothing comes after a FIN (RFC 9293 §3.10.7.4)
         count(plane, COUNTER_DATA_AFTER_FIN)
@@ -636,7 +638,7 @@ cdef void input_ack(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_
 
 
 cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, const tcp_t *tcp, uint64_t seq,
-                           uint64_t ack, mptcp_t *options) noexcept nogil:
+                           uint64_t ack, mptcp_t *options, int marked) noexcept nogil:
     """What is left once TCP has accepted the segment."""
     cdef uint64_t data_acked = conn.tx_una
     cdef int result
@@ -657,7 +659,7 @@ cdef int input_established(plane_t *plane, conn_t *conn, subflow_t *subflow, con
         # RFC 8684 §3.3.1: urgent data has its place in the stream like any other
         count(plane, COUNTER_URGENT_RX)
     if tcp.payload_size and subflow.state != SF_CLOSED:
-        result = input_payload(plane, conn, subflow, tcp, seq, options)
+        result = input_payload(plane, conn, subflow, tcp, seq, options, marked)
         if result != INPUT_CONSUMED:
             return result
     if tcp.flags & TCP_FIN and subflow.state == SF_TIME_WAIT:
@@ -699,4 +701,4 @@ cdef int subflow_input(plane_t *plane, conn_t *conn, subflow_t *subflow, const t
     subflow.last_rx_ns = plane.now_ns
     if subflow.ecn:
         ecn_received(plane, subflow, tcp, marked)
-    return input_established(plane, conn, subflow, tcp, seq, ack, &options)
+    return input_established(plane, conn, subflow, tcp, seq, ack, &options, marked)

@@ -3,6 +3,7 @@
 from libc.stdint cimport int32_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
+from mpcore.mptcp.acking cimport acking_answered, acking_sent
 from mpcore.mptcp.types cimport (
     ROLE_CLIENT,
     RST_MIDDLEBOX,
@@ -241,8 +242,8 @@ cdef void add_mapping(const conn_t *conn, const subflow_t *subflow, const segmen
 
 
 cdef void acknowledged(conn_t *conn, subflow_t *subflow) noexcept nogil:
-    """What goes out now carries the ACKs that were owed; ranges find room on an ACK of their own only."""
-    subflow.ack_now = subflow.sack and subflow.ooo_fresh != 0
+    """What goes out now carries the ACKs that were owed."""
+    acking_sent(subflow)
     conn.data_ack_now = 0
 
 
@@ -296,6 +297,7 @@ cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_
         if subflow.ecn and not again:
             take_marks(subflow, &frame)
         subflow.bytes_sent += segment.size
+        acking_answered(plane, subflow)
     return send_frame(plane, conn, subflow, slot, &frame)
 
 
@@ -319,6 +321,7 @@ cdef int emit_carried(plane_t *plane, conn_t *conn, subflow_t *subflow, uint64_t
     finish(plane, PORT_CARRIER, slot, &frame)
     count(plane, COUNTER_CARRIED)
     acknowledged(conn, subflow)
+    acking_answered(plane, subflow)
     subflow.bytes_sent += size
     return EMIT_OK
 

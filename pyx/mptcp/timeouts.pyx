@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t, uint32_t
 
+from mpcore.mptcp.acking cimport acking_timeout
 from mpcore.mptcp.connection cimport connection_abort
 from mpcore.mptcp.doubt cimport doubt_timeout
 from mpcore.mptcp.output cimport EMIT_OK, emit_ack, emit_data_fin
@@ -205,16 +206,19 @@ cdef void subflow_timeout(plane_t *plane, conn_t *conn, subflow_t *subflow) noex
         silence(plane, conn, subflow)
     if subflow.rto_at_ns <= now:
         retransmission_timeout(plane, conn, subflow)
+    acking_timeout(plane, subflow)
     doubt_timeout(plane, conn, subflow)
     if subflow.wait_ns <= now and subflow_step(plane, subflow, SF_IN_EXPIRED):
         subflow_close(plane, conn, subflow, CLOSE_FIN)
 
 
 cdef int64_t subflow_deadline(const subflow_t *subflow) noexcept nogil:
+    cdef int64_t sending = min(min(subflow.reorder_ns, subflow.probe_at_ns),
+                               min(subflow.rto_at_ns, subflow.pace_at_ns))
+    cdef int64_t doubting = min(subflow.suspect_at_ns, subflow.ask_at_ns)
     if subflow.state == SF_CLOSED:
         return NEVER
-    return min(min(min(subflow.join_ns, subflow.reorder_ns), min(subflow.probe_at_ns, subflow.rto_at_ns)),
-               min(min(subflow.suspect_at_ns, subflow.wait_ns), min(subflow.pace_at_ns, subflow.ask_at_ns)))
+    return min(min(sending, doubting), min(min(subflow.join_ns, subflow.wait_ns), subflow.ack_at_ns))
 
 
 # --- the stream's timers

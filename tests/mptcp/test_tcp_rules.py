@@ -26,7 +26,7 @@ def batch(plane: Plane, *numbers: int) -> Output:
 # Acknowledging (RFC 9293 §3.8.6.3, RFC 5681 §4.2).
 
 
-def test_data_in_order_is_acknowledged_without_delay() -> None:
+def test_data_that_nobody_answers_is_acknowledged_without_delay() -> None:
     """RFC 9293 §3.8.6.3: within half a second at most; nothing waits for a second segment here."""
     Plane().peer(PIECE).to_network(flags("."), ack(ISN_REMOTE + 101))
 
