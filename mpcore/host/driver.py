@@ -1,8 +1,8 @@
 """The loop of the daemon: packets, timers, addresses and control clients, one thread for all.
 
 A packet comes by the queue's descriptor, is decided by the pump's engine or by the endpoint, and what follows
-leaves by raw sockets before the loop sleeps again: all of that in the pump, which returns here only when
-something else is to be done: a deadline that is not the engine's, a change of addresses or routes by netlink,
+leaves by raw sockets before the loop sleeps again: all of that while it waits, which ends only when something
+else is to be done: a deadline that is not the engine's, a change of addresses or routes by netlink,
 a client.
 """
 
@@ -28,6 +28,7 @@ from mpcore.host.pump import Pump, now_ns
 from mpcore.host.rawsock import RawSender
 from mpcore.host.routing_upkeep import RoutingUpkeep
 from mpcore.host.shim6_host import Shim6Host
+from mpcore.host.waiter import Served, Waiter
 from mpcore.shim6.events import Event as Shim6Event
 
 BATCHES_A_TURN = 32  # then timers, netlink and clients get their turn
@@ -84,7 +85,7 @@ class Driver:
             endpoint.engine.hold_carriers(config.queue.max_length // 4)
         self._stopping = False
         self._selector = selectors.EpollSelector()
-        self._selector.register(queue.fileno(), selectors.EVENT_READ, self._on_packets)
+        self._selector.register(queue.fileno(), selectors.EVENT_READ)  # that is the pump's to handle
         self._selector.register(monitor.fileno(), selectors.EVENT_READ, self._on_addresses)
         if self._routing is not None:
             self._routing.register(self._selector)
@@ -95,6 +96,8 @@ class Driver:
         if shim6 is not None:
             shim6.register(self._selector)
             shim6.on_event = self._publish_shim6
+        pumps: list[Served] = [self._pump] if shim6 is None else [self._pump, *shim6.pumps]
+        self._waiter = Waiter(self._selector.fileno(), pumps)
         self._timers = tuple(self._timed())
         for local in monitor.addresses():
             self._add(local)
@@ -136,12 +139,12 @@ class Driver:
         if self._shim6 is not None:
             queues += self._shim6.queue_stats()
             senders += self._shim6.sender_stats()
-        counted = costs(queues, senders, self._pump.wakeups)
+        counted = costs(queues, senders, self._waiter.wakeups)
         return counted if self._routing is None else counted | self._routing.stats()
 
     def _turn(self) -> None:
         due = self._next_due()
-        for descriptor in self._pump.serve(self._selector.fileno(), due, BATCHES_A_TURN):
+        for descriptor in self._waiter.serve(due, BATCHES_A_TURN):
             self._on_ready(descriptor)
         # what became due meanwhile is due before the next sleep
         if due is not None and due <= (now := now_ns()):
@@ -161,9 +164,6 @@ class Driver:
 
     def _next_due(self) -> int | None:
         return min((due for poll, _ in self._timers if (due := poll()) is not None), default=None)
-
-    def _on_packets(self) -> None:
-        self._pump.turn(BATCHES_A_TURN)
 
     def _listen_for_errors(self) -> list[IcmpErrors]:
         """Open what tells of packets that could not be delivered, for each IP version that the host has."""

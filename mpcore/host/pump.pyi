@@ -4,13 +4,12 @@ from typing import final
 from mpcore.endpoint import Endpoint
 from mpcore.host.nfqueue import PacketQueue
 from mpcore.host.rawsock import RawSender
+from mpcore.host.waiter import Served
 
 def now_ns() -> int: ...
 
 @final
-class Pump:
-    wakeups: int
-
+class Pump(Served):
     def __init__(
         self,
         endpoint: Endpoint,
@@ -18,7 +17,6 @@ class Pump:
         open_sender: Callable[[int], RawSender],
         before_verdicts: Callable[[], None] | None = None,
     ) -> None: ...
-    def serve(self, epoll: int, due_ns: int | None, batches: int) -> list[int]: ...
     def turn(self, batches: int) -> int: ...
     def work(self) -> None: ...
     def close(self) -> None: ...

@@ -9,7 +9,6 @@ put in again.
 import logging
 import selectors
 from collections.abc import Callable
-from functools import partial
 
 from mpcore.config import Config
 from mpcore.errors import HostError
@@ -114,7 +113,7 @@ class Shim6Host:
         self._forming = forming
         self.on_event = on_event
         self._sizes = SegmentSizes()
-        self._pumps = [Shim6Pump(endpoint, queue, self._sender, self._sizes.of) for queue in queues]
+        self.pumps = [Shim6Pump(endpoint, queue, self._sender, self._sizes.of) for queue in queues]
         self._rules = Shim6Rules(rule_settings(config))
         self._forks = [fork.fii for fork in config.shim6.forks]
         self._view = KernelView(self._forks)
@@ -122,8 +121,9 @@ class Shim6Host:
         self._senders: dict[bytes, RawSender] = {}
         self._kicker = TcpKicker(config.routing.mark_shim6, self._view.show_acks, endpoint.manager.note_kick)
         self._mtu = PathMtu(config.routing.mark_shim6)
-        for pump in self._pumps:
+        for pump in self.pumps:
             pump.on_too_big = self._mtu.refuse
+            pump.on_told = self.work
         self._new_mtus: dict[Pair, int] = {}
         self._to_kick: dict[Pair, int] = {}
         self._look_due_ns = self._talks_due_ns = self._kick_due_ns = self._repair_due_ns = now_ns()
@@ -146,9 +146,9 @@ class Shim6Host:
         self._rules.remove()
 
     def register(self, selector: selectors.BaseSelector) -> None:
-        """Let a driver's loop call what is due when a descriptor is readable."""
-        for queue, pump in zip(self._queues, self._pumps, strict=True):
-            selector.register(queue.fileno(), selectors.EVENT_READ, partial(self._on_packets, pump))
+        """Let a driver's loop call what is due when a descriptor is readable; `pumps` are for its waiter."""
+        for queue in self._queues:
+            selector.register(queue.fileno(), selectors.EVENT_READ)  # that is the pumps' to handle
         selector.register(self._hints.fileno(), selectors.EVENT_READ, self._on_hints)
         if self._forming is not None:
             for descriptor in self._forming.filenos():
@@ -156,7 +156,8 @@ class Shim6Host:
 
     def close(self) -> None:
         """Decide on what still waits, write down the contexts, then give back addresses and sockets."""
-        for pump in self._pumps:
+        for pump in self.pumps:
+            pump.on_told = None
             pump.turn(BATCHES_A_TURN)
         self._services.close()
         self._sizes.close()
@@ -295,10 +296,6 @@ class Shim6Host:
         """Return the counters of the raw sockets that stand open, by name."""
         return [sender.stats() for sender in self._senders.values()]
 
-    def _on_packets(self, pump: Shim6Pump) -> None:
-        pump.turn(BATCHES_A_TURN)
-        self.work()
-
     def _on_hints(self) -> None:
         self._hints.handle_ready(now_ns())
         self.work()
@@ -306,7 +303,7 @@ class Shim6Host:
     @property
     def _is_kicking(self) -> bool:
         """Whether there are sockets to look for, or answers to wait for no more."""
-        return bool(self._to_kick or self._new_mtus) or self._pumps[0].on_ack is not None
+        return bool(self._to_kick or self._new_mtus) or self.pumps[0].on_ack is not None
 
     def _on_prefixes(self) -> None:
         try:
@@ -331,7 +328,7 @@ class Shim6Host:
             self._kicker.ask(self._to_kick, self._new_mtus)
             self._new_mtus = {}
             self._to_kick = {pair: left - 1 for pair, left in self._to_kick.items() if left > 1}
-            for pump in self._pumps:
+            for pump in self.pumps:
                 pump.on_ack = self._kicker.note_sent if self._kicker else None
 
     def _look_interval_ns(self) -> int:

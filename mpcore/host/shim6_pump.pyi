@@ -3,10 +3,12 @@ from typing import final
 
 from mpcore.host.nfqueue import PacketQueue
 from mpcore.host.rawsock import RawSender
+from mpcore.host.waiter import Served
 from mpcore.shim6_endpoint import Shim6Endpoint
 
 @final
-class Shim6Pump:
+class Shim6Pump(Served):
+    on_told: Callable[[], None] | None
     on_ack: Callable[[bytes], None] | None
     on_too_big: Callable[[bytes], None] | None
     def __init__(

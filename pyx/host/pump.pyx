@@ -1,15 +1,12 @@
 """The loop that moves batches between a packet queue, an engine and raw sockets."""
 
-import os
-
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.errno cimport EINTR, errno as c_errno
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.rawsock cimport RawSender
-from mpcore.mptcp.types cimport NEVER
+from mpcore.host.waiter cimport Served, clock_ns
 from mpcore.store.packet cimport (
     PACKET_CHECKSUM_NOT_READY,
     PORT_CARRIER,
@@ -20,26 +17,7 @@ from mpcore.store.packet cimport (
 )
 
 
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *out)
-    enum:
-        CLOCK_MONOTONIC
-
-cdef extern from "<sys/epoll.h>" nogil:
-    union epoll_data:
-        int fd
-    struct epoll_event:
-        uint32_t events
-        epoll_data data
-    int epoll_wait(int epoll, epoll_event *events, int capacity, int timeout_ms)
-
-
 cdef enum:
-    READY_MAX = 16             # descriptors that one call tells of
-    WAIT_MS_MAX = 60000
     FLUSH_PACKETS = 128        # without a pause, after which owed ACKs go out all the same
     FLUSH_BYTES = 1 << 20      # the same: the host's socket wakes its program at a third of its buffer
     FEW_PACKETS = 4            # in a batch: somebody may be waiting for each
@@ -48,12 +26,6 @@ cdef enum:
 
 # While packets come without a pause, new connections wait so long for their further paths.
 cdef int64_t NEWS_WAIT_NS = 20000000
-
-
-cdef int64_t clock_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef bint can_wait(const packet_t *packets, int count) noexcept nogil:
@@ -84,7 +56,7 @@ def now_ns():
 
 
 @cython.final
-cdef class Pump:
+cdef class Pump(Served):
     """Moves packets for one endpoint.
 
     Args:
@@ -104,47 +76,14 @@ cdef class Pump:
         self.before_verdicts = before_verdicts
         self.senders = []
 
-    def serve(self, int epoll, object due_ns, int batches):
-        """Wait, and handle packets and the engine's timers, until something else is to be done.
-
-        `epoll`: descriptor of an epoll instance with the queue's descriptor and others; `due_ns`: when the
-        caller has to do something, None for never; `batches`: after which it is asked again.
-        Returns the other descriptors that are ready: none where `due_ns` has come, Python had to decide on
-        something, which may have changed what is due, or a signal came. Raises OSError.
-        """
-        cdef epoll_event[READY_MAX] ready
-        cdef int64_t due = NEVER if due_ns is None else due_ns
-        cdef int count, timeout_ms
-        self.asked = False
-        while not self.asked:
-            timeout_ms = self.wait_ms(due)
-            with nogil:
-                count = epoll_wait(epoll, ready, READY_MAX, timeout_ms)
-            self.wakeups += 1
-            if count < 0:
-                if c_errno == EINTR:
-                    return []
-                raise OSError(c_errno, os.strerror(c_errno))
-            others = [ready[i].data.fd for i in range(count) if ready[i].data.fd != self.queue.descriptor]
-            if count > len(others):
-                self.handle(batches)
-            self.expire()
-            if others or due <= clock_ns():
-                return others
-        return []
-
-    cdef int wait_ms(self, int64_t due) noexcept:
-        """Return for how long to wait, in whole milliseconds."""
-        cdef int64_t wait_ns = min(due, self.engine.deadline()) - clock_ns()
-        return <int>min(max(wait_ns + 999999, 0) // 1000000, WAIT_MS_MAX)
+    cdef int64_t deadline(self) noexcept:
+        return self.engine.deadline()
 
     cdef int expire(self) except -1:
         """Let the engine's timers fire that are due."""
-        cdef int64_t now = clock_ns()
-        if self.engine.deadline() <= now:
-            self.engine.expire(now)
-            self.settle()
-            self.finish()
+        self.engine.expire(clock_ns())
+        self.settle()
+        self.finish()
         return 0
 
     def turn(self, int batches):

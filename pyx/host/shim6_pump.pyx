@@ -2,17 +2,22 @@
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
-from libc.stdint cimport uint8_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from mpcore.host.nfqueue cimport PacketQueue
-from mpcore.host.pump cimport clock_ns
 from mpcore.host.rawsock cimport RawSender
+from mpcore.host.waiter cimport Served, clock_ns
+from mpcore.mptcp.types cimport NEVER
 from mpcore.shim6.chain cimport IPV6_SIZE, NEXT_ICMPV6
 from mpcore.store.packet cimport FROM_HOST, FROM_NETWORK, VERDICT_PUNT, packet_t
 
 cdef enum:
     PACKET_TOO_BIG = 2
     HEADERS_SIZE = 256         # of a super-packet: what is asked about it needs no more
+
+
+# So late the endpoint hears of packets that it did not decide on: its own times are tenths of seconds.
+cdef int64_t TELL_NS = 2000000
 
 
 cdef inline bint is_too_big(const packet_t *packet) noexcept nogil:
@@ -26,7 +31,7 @@ cdef bytes headers_of(const packet_t *packet):
 
 
 @cython.final
-cdef class Shim6Pump:
+cdef class Shim6Pump(Served):
     """Moves packets for one endpoint.
 
     Args:
@@ -36,8 +41,10 @@ cdef class Shim6Pump:
         segment_size: returns how many octets of options and payload a segment may have of the connection that
             the headers, its argument, are from
 
-    `on_ack`, unless None, sees each packet of the host that can be a TCP segment without payload, and
-    `on_too_big` the headers of a super-packet whose segments were larger than the link takes.
+    `on_told`, unless None, is called once the endpoint has heard what packets showed: at once where it had to
+    decide, else within 2 ms. `on_ack`, unless None, sees each packet of the host that can be a TCP segment
+    without payload, and `on_too_big` the headers of a super-packet whose segments were larger than the link
+    takes.
 
     Thread-safety: one thread, the one that uses the endpoint.
     """
@@ -48,9 +55,30 @@ cdef class Shim6Pump:
         self.queue = queue
         self.open_sender = open_sender
         self.segment_size = segment_size
+        self.tell_ns = NEVER
 
     def turn(self, int batches):
         """Handle up to `batches` batches, then tell the endpoint what they showed; return the packets."""
+        self.asked = True
+        return self.handle(batches)
+
+    cdef int64_t deadline(self) noexcept:
+        return self.tell_ns
+
+    cdef int expire(self) except -1:
+        return self.tell()
+
+    cdef int tell(self) except -1:
+        """Tell the endpoint what packets have shown."""
+        self.asked = True
+        self.tell_ns = NEVER
+        self.endpoint.settle(clock_ns())
+        if self.on_told is not None:
+            self.on_told()
+        return 0
+
+    cdef int handle(self, int batches) except -1:
+        """Handle up to `batches` batches; the endpoint hears at once of what it had to decide on."""
         cdef int total = 0
         cdef int count
         cdef list keep = []
@@ -66,14 +94,17 @@ cdef class Shim6Pump:
             with nogil:
                 self.settle(count)
             keep.clear()
-        if total:
-            self.endpoint.settle(clock_ns())
+        if total and self.asked:
+            self.tell()
+        elif total and self.tell_ns == NEVER:
+            self.tell_ns = clock_ns() + TELL_NS
         return total
 
     cdef int decide(self, int count, list keep) except -1:
         """Let the engine decide on the batch; Python decides on what it cannot, in order."""
         cdef int i = 0
         if self.on_ack is not None:
+            self.asked = True
             self.show_acks(count)
         while True:
             with nogil:
@@ -81,6 +112,7 @@ cdef class Shim6Pump:
             if i >= count:
                 return 0
             if self.packets[i].verdict == VERDICT_PUNT:
+                self.asked = True
                 self.punt(&self.packets[i], keep)
             else:
                 self.leave(i)
@@ -118,6 +150,7 @@ cdef class Shim6Pump:
         if sender.counters.too_big != refused:
             self.engine.forget_segment_sizes()
             if self.on_too_big is not None:
+                self.asked = True
                 self.on_too_big(headers_of(packet))
         return 0
 

@@ -1,4 +1,4 @@
-"""The pump's wait: packets and the engine's timers without Python, and what makes it return."""
+"""The loop's wait: packets and the engine's timers without Python, and what makes it return."""
 
 import os
 import selectors
@@ -15,6 +15,7 @@ from mpcore.endpoint import Endpoint
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.pump import Pump, now_ns
 from mpcore.host.rawsock import RawSender
+from mpcore.host.waiter import Waiter
 from tests.host.namespace import in_namespace, run
 
 NUMBER = 78
@@ -29,14 +30,15 @@ class Waiting:
     def __init__(self, queue: NetlinkQueue) -> None:
         self.queue = queue
         endpoint = Endpoint(load_config(None, ()), rng=Random(1), now_ns=now_ns())
-        self.pump = Pump(endpoint, queue, lambda port: RawSender(4))
+        pump = Pump(endpoint, queue, lambda port: RawSender(4))
         self.selector = selectors.EpollSelector()
         self.reader, self.writer = os.pipe()
         for descriptor in (queue.fileno(), self.reader):
             self.selector.register(descriptor, selectors.EVENT_READ)
+        self.waiter = Waiter(self.selector.fileno(), [pump])
 
     def serve(self, due_ns: int | None) -> list[int]:
-        return self.pump.serve(self.selector.fileno(), due_ns, BATCHES)
+        return self.waiter.serve(due_ns, BATCHES)
 
 
 @contextmanager
@@ -70,7 +72,7 @@ def test_packets_that_python_need_not_see_do_not_end_the_wait() -> None:
         for _ in range(3):
             udp.sendto(b"not TCP", udp.getsockname())
         assert world.serve(now_ns() + 50 * MS) == []
-        assert world.pump.wakeups >= 2, "it went on waiting"
+        assert world.waiter.wakeups >= 2, "it went on waiting"
         assert [udp.recv(100, socket.MSG_DONTWAIT) for _ in range(3)] == [b"not TCP"] * 3
 
 
@@ -95,5 +97,5 @@ def test_a_signal_ends_the_wait() -> None:
 
 @in_namespace
 def test_an_epoll_that_is_none_is_an_error() -> None:
-    with waiting() as world, pytest.raises(OSError, match=r"Bad file descriptor"):
-        world.pump.serve(-1, None, BATCHES)
+    with pytest.raises(OSError, match=r"Bad file descriptor"):
+        Waiter(-1, []).serve(None, BATCHES)
