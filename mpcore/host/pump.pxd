@@ -16,6 +16,7 @@ cdef class Pump(Served):
     cdef object before_verdicts  # callable without arguments, or None
     cdef list senders          # RawSender by port, None where not yet used
     cdef packet_t packets[64]
+
     cdef int decide(self, int count, list keep) except -1
     cdef int settle(self) except -1
     cdef int finish(self) except -1

@@ -12,6 +12,7 @@ cdef int64_t clock_ns() noexcept nogil
 cdef class Served:
     cdef PacketQueue queue
     cdef bint asked            # Python was, since this was last set to False
+    cdef bint crowded          # many packets came at once: more may gather before the next
 
     # Handle up to `batches` batches of the queue's packets and what follows from them; returns the packets.
     cdef int handle(self, int batches) except -1
@@ -26,6 +27,7 @@ cdef class Waiter:
     cdef readonly uint64_t wakeups
 
     cdef int wait_ms(self, int64_t due) noexcept
+    cdef bint takes_rest(self) noexcept
     cdef int handle(self, int descriptor, int batches) except -1
     cdef int expire(self) except -1
     cdef bint was_asked(self) noexcept

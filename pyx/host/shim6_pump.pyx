@@ -14,6 +14,7 @@ from mpcore.store.packet cimport FROM_HOST, FROM_NETWORK, VERDICT_PUNT, packet_t
 cdef enum:
     PACKET_TOO_BIG = 2
     HEADERS_SIZE = 256         # of a super-packet: what is asked about it needs no more
+    CROWD = 8                  # packets at once that are joined to larger ones the more of them there are
 
 
 # So late the endpoint hears of packets that it did not decide on: its own times are tenths of seconds.
@@ -94,6 +95,7 @@ cdef class Shim6Pump(Served):
             with nogil:
                 self.settle(count)
             keep.clear()
+        self.crowded = total >= CROWD
         if total and self.asked:
             self.tell()
         elif total and self.tell_ns == NEVER:

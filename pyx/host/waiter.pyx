@@ -26,9 +26,14 @@ cdef extern from "<sys/epoll.h>" nogil:
     int epoll_wait(int epoll, epoll_event *events, int capacity, int timeout_ms)
 
 
+cdef extern from "<unistd.h>" nogil:
+    int usleep(unsigned int duration_us)
+
+
 cdef enum:
     READY_MAX = 16             # descriptors that one call tells of
     WAIT_MS_MAX = 60000
+    REST_US = 50               # the kernel makes about 100 of it
 
 
 cdef int64_t clock_ns() noexcept nogil:
@@ -76,12 +81,16 @@ cdef class Waiter:
         cdef int64_t due = NEVER if due_ns is None else due_ns
         cdef Served pump
         cdef int count, i, timeout_ms
+        cdef bint rests
         cdef list others = []
         for pump in self.served:
             pump.asked = False
         while not others and not self.was_asked():
             timeout_ms = self.wait_ms(due)
+            rests = self.takes_rest()
             with nogil:
+                if rests:
+                    usleep(REST_US)
                 count = epoll_wait(self.epoll, ready, READY_MAX, timeout_ms)
             self.wakeups += 1
             if count < 0:
@@ -103,6 +112,15 @@ cdef class Waiter:
         for pump in self.served:
             first = min(first, pump.deadline())
         return <int>min(max(first - clock_ns() + 999999, 0) // 1000000, WAIT_MS_MAX)
+
+    cdef bint takes_rest(self) noexcept:
+        """True, once, when a pump that has just handled many packets wants more of them to gather."""
+        cdef bint crowded = False
+        cdef Served pump
+        for pump in self.served:
+            crowded |= pump.crowded
+            pump.crowded = False
+        return crowded
 
     cdef int handle(self, int descriptor, int batches) except -1:
         """Let the pump of a descriptor work; 0 when it is none's."""
