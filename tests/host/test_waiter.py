@@ -15,13 +15,26 @@ from mpcore.endpoint import Endpoint
 from mpcore.host.nfqueue import NetlinkQueue
 from mpcore.host.pump import Pump, now_ns
 from mpcore.host.rawsock import RawSender
+from mpcore.host.shim6_pump import Shim6Pump
 from mpcore.host.waiter import Waiter
+from mpcore.shim6.settings import Shim6Settings
+from mpcore.shim6_endpoint import Shim6Endpoint
+from mpcore.sim.shim6_identity import ToyVerifier
 from tests.host.namespace import in_namespace, run
 
 NUMBER = 78
 BATCHES = 4
 MS = 1_000_000
 SEEN = 0x10000000
+
+
+def shim6_pump(queue: NetlinkQueue) -> tuple[Shim6Pump, list[int]]:
+    """Return a pump of an endpoint without contexts, and when its owner was called, nanoseconds."""
+    endpoint = Shim6Endpoint(Shim6Settings(), rng=Random(1), now_ns=now_ns(), verifier=ToyVerifier())
+    pump = Shim6Pump(endpoint, queue, lambda source: RawSender(6), lambda headers: 1000)
+    told: list[int] = []
+    pump.on_told = lambda: told.append(now_ns())
+    return pump, told
 
 
 class Waiting:
@@ -99,3 +112,23 @@ def test_a_signal_ends_the_wait() -> None:
 def test_an_epoll_that_is_none_is_an_error() -> None:
     with pytest.raises(OSError, match=r"Bad file descriptor"):
         Waiter(-1, []).serve(None, BATCHES)
+
+
+@in_namespace
+def test_shim6_hears_of_packets_that_it_need_not_decide_on_a_little_later_and_together() -> None:
+    run("ip6tables", "-w", "-t", "mangle", "-A", "OUTPUT", "-p", "udp", "-j", "NFQUEUE", "--queue-num",
+        str(NUMBER))  # fmt: skip
+    with (
+        NetlinkQueue(NUMBER) as queue,
+        selectors.EpollSelector() as selector,
+        socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as udp,
+    ):
+        pump, told = shim6_pump(queue)
+        selector.register(queue.fileno(), selectors.EVENT_READ)
+        udp.bind(("::1", 0))
+        for _ in range(20):
+            udp.sendto(b"not TCP", udp.getsockname())
+        begin = now_ns()
+        assert Waiter(selector.fileno(), [pump]).serve(None, BATCHES) == []
+        assert [at - begin >= 2 * MS for at in told] == [True]
+        assert len([udp.recv(100, socket.MSG_DONTWAIT) for _ in range(20)]) == 20, "they did not wait"
