@@ -5,10 +5,6 @@ from libc.stdint cimport int64_t, uint64_t
 from mpcore.host.nfqueue cimport PacketQueue
 
 
-# The monotonic clock in nanoseconds: the clock of all that a Waiter looks after.
-cdef int64_t clock_ns() noexcept nogil
-
-
 cdef class Served:
     cdef PacketQueue queue
     cdef bint asked            # Python was, since this was last set to False

@@ -12,7 +12,7 @@ cdef void acking_received(const plane_t *plane, subflow_t *subflow, uint64_t seq
 # A segment leaves, which acknowledges all that has come.
 cdef void acking_sent(subflow_t *subflow) noexcept nogil
 
-# That segment has data.
+# That segment has data that was not sent before.
 cdef void acking_answered(const plane_t *plane, subflow_t *subflow) noexcept nogil
 
 # An ACK has waited long enough: it is owed at once, and the next data is not expected to be answered.

@@ -254,7 +254,7 @@ cdef struct subflow_t:         # owner: conn_t
     uint8_t ack_now            # owes the peer an ACK
     uint8_t answers            # data that came was answered by data before its ACK was due
     int64_t ack_at_ns          # an ACK is owed by then, unless something carries it before; NEVER: none waits
-    int64_t data_rx_ns         # when data came last
+    int64_t data_rx_ns         # when data came last that no data has answered since; NEVER: none
     uint8_t duplicates         # of it, so that a peer without SACK can count them
     span_t dup                 # arrived twice, for the next ACK's D-SACK (RFC 2883); empty: none
     uint8_t unmapped           # segments refused for want of a mapping

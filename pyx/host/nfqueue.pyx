@@ -38,7 +38,7 @@ cdef enum:
     SEND_MAX = 1 << 20         # bytes of one sendmsg: the kernel copies it into one block
     TAKE_LEAST = 4             # datagrams a system call, however large
     TAKE_BYTES = 256 << 10     # that one system call is to bring: so much is still cached when it leaves
-    FORGET = 8                 # system calls in which the size of the largest datagram shrinks by 1/e
+    FORGET = 8                 # system calls in which the size of the largest datagram shrinks to 1/e
     COPY_RANGE = 65531         # a netlink attribute's most
     RECV_LIMIT = 64            # packets that one call of the Python face returns
     CONFIG_TIMEOUT_MS = 1000

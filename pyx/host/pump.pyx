@@ -4,9 +4,10 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t
 
+from mpcore.host.clock cimport clock_ns
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.rawsock cimport RawSender
-from mpcore.host.waiter cimport Served, clock_ns
+from mpcore.host.waiter cimport Served
 from mpcore.store.packet cimport (
     PACKET_CHECKSUM_NOT_READY,
     PORT_CARRIER,

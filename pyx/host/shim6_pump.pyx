@@ -4,9 +4,10 @@ cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
+from mpcore.host.clock cimport clock_ns
 from mpcore.host.nfqueue cimport PacketQueue
 from mpcore.host.rawsock cimport RawSender
-from mpcore.host.waiter cimport Served, clock_ns
+from mpcore.host.waiter cimport Served
 from mpcore.mptcp.types cimport NEVER
 from mpcore.shim6.chain cimport IPV6_SIZE, NEXT_ICMPV6
 from mpcore.store.packet cimport FROM_HOST, FROM_NETWORK, VERDICT_PUNT, packet_t

@@ -6,16 +6,9 @@ cimport cython
 from libc.errno cimport EINTR, errno as c_errno
 from libc.stdint cimport int64_t, uint32_t
 
+from mpcore.host.clock cimport clock_ns
 from mpcore.mptcp.types cimport NEVER
 
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *out)
-    enum:
-        CLOCK_MONOTONIC
 
 cdef extern from "<sys/epoll.h>" nogil:
     union epoll_data:
@@ -34,12 +27,6 @@ cdef enum:
     READY_MAX = 16             # descriptors that one call tells of
     WAIT_MS_MAX = 60000
     REST_US = 50               # the kernel makes about 100 of it
-
-
-cdef int64_t clock_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * 1000000000 + now.tv_nsec
 
 
 cdef class Served:

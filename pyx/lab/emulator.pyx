@@ -13,18 +13,10 @@ from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport calloc, free, malloc
 from libc.string cimport memcpy
 
+from mpcore.host.clock cimport clock_ns, timespec
 from mpcore.store.timers cimport heap_clear, heap_init, heap_next, heap_pop, heap_set
 from mpcore.wire.bits cimport load16, store16
 from mpcore.wire.ip cimport ECN_CE, ECN_MASK
-
-
-cdef extern from "<time.h>" nogil:
-    struct timespec:
-        long tv_sec
-        long tv_nsec
-    int clock_gettime(int clock, timespec *out)
-    enum:
-        CLOCK_MONOTONIC
 
 
 cdef extern from "<poll.h>" nogil:
@@ -54,12 +46,6 @@ cdef enum:
     NS_PER_S = 1000000000
 
 SLOT_BYTES = SLOT_SIZE
-
-
-cdef int64_t clock_ns() noexcept nogil:
-    cdef timespec now
-    clock_gettime(CLOCK_MONOTONIC, &now)
-    return <int64_t>now.tv_sec * NS_PER_S + now.tv_nsec
 
 
 cdef uint64_t draw(pipe_t *pipe) noexcept nogil:

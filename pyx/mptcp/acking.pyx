@@ -41,7 +41,10 @@ cdef void acking_sent(subflow_t *subflow) noexcept nogil:
 
 
 cdef void acking_answered(const plane_t *plane, subflow_t *subflow) noexcept nogil:
-    subflow.answers = subflow.rcv_nxt > 1 and plane.now_ns - subflow.data_rx_ns < ACK_DELAY_NS
+    # only the beginning of an answer tells how long it took
+    if subflow.data_rx_ns != NEVER:
+        subflow.answers = plane.now_ns - subflow.data_rx_ns < ACK_DELAY_NS
+        subflow.data_rx_ns = NEVER
 
 
 cdef void acking_timeout(const plane_t *plane, subflow_t *subflow) noexcept nogil:

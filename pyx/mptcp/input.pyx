@@ -230,8 +230,8 @@ cdef void note_stamp(const plane_t *plane, subflow_t *subflow, const tcp_t *tcp,
     """The time stamp to echo (RFC 7323 §4.3).
 
     While an ACK waits it stays that of what the ACK is for. That of a mere repeat would have what it overtook
-    refused (§5.3 R2 and R3). One that has expired gives way
-    to whatever comes: all after it would be refused otherwise (§5.5).
+    refused (§5.3 R2 and R3). One that has expired gives way to whatever comes: all after it would be refused
+    otherwise (§5.5).
     """
     if not tcp.has & TCP_HAS_TIMESTAMP or not subflow.timestamps or subflow.ack_at_ns != NEVER:
         return

@@ -75,5 +75,5 @@ cdef int fill_subflow(subflow_t *subflow, object effect, object now_ns) except -
     subflow.rcv_nxt = subflow.rcv_max = 1
     subflow.snd_edge = 1 + effect.window
     subflow.last_rx_ns = now_ns
-    subflow.join_ns = subflow.wait_ns = subflow.ack_at_ns = NEVER
+    subflow.join_ns = subflow.wait_ns = subflow.ack_at_ns = subflow.data_rx_ns = NEVER
     return 0

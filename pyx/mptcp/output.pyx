@@ -297,7 +297,8 @@ cdef int emit_segment(plane_t *plane, conn_t *conn, subflow_t *subflow, segment_
         if subflow.ecn and not again:
             take_marks(subflow, &frame)
         subflow.bytes_sent += segment.size
-        acking_answered(plane, subflow)
+        if not again:
+            acking_answered(plane, subflow)
     return send_frame(plane, conn, subflow, slot, &frame)
 
 

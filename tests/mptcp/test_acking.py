@@ -67,6 +67,26 @@ def test_an_answer_that_took_longer_is_none() -> None:
     assert asked(plane) == [0]
 
 
+def test_a_long_answer_is_one_by_its_beginning() -> None:
+    plane = talking()
+    plane.peer(seq=101, ack=51)
+    plane.advance(2 * DELAY)
+    plane.host(ANSWER, seq=50, ack=100)
+    assert asked(plane, ack=101) == []
+
+
+def test_data_that_is_sent_again_is_no_answer() -> None:
+    plane, twin = Plane(), Plane()
+    twin.host(ANSWER)
+    waited_ms = next(ms for ms in range(5000) if twin.advance(MS).network)
+    plane.host(ANSWER)
+    plane.advance((waited_ms - 10) * MS)
+    plane.peer(ASK)
+    again = plane.advance(20 * MS).network
+    assert [len(segment.payload) for segment in again] == [0, 50], "a question, and the octets by the timer"
+    assert asked(plane) == [0]
+
+
 def test_data_that_was_sent_before_any_came_is_no_answer() -> None:
     plane = Plane()
     plane.host(ANSWER)
